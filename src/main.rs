@@ -1,0 +1,3 @@
+//! The `mailward` command.
+
+fn main() {}

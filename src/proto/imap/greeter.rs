@@ -1,0 +1,33 @@
+//! IMAP before TLS.
+
+use std::sync::Arc;
+
+use crate::proto::{Farewell, Greeter, Input, Settings, Step, Violation};
+
+/// The server that a client meets before TLS.
+pub struct ImapGreeter {
+    settings: Arc<Settings>,
+}
+
+impl ImapGreeter {
+    /// A greeter that has said nothing yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings }
+    }
+}
+
+impl Greeter for ImapGreeter {
+    fn greet(&mut self, output: &mut Vec<u8>) {
+        let _ = (&self.settings, output);
+        unimplemented!()
+    }
+
+    fn step(&mut self, _input: &mut Input, _output: &mut Vec<u8>) -> Result<Step, Violation> {
+        unimplemented!()
+    }
+
+    fn farewell(&self, _farewell: Farewell, _output: &mut Vec<u8>) {
+        unimplemented!()
+    }
+}
