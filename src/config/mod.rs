@@ -1,16 +1,38 @@
 //! Text to values: `proxy.toml` becomes a [`Config`] that needs no further check of its own.
 //!
-//! `file` walks the document with every key's position, `resolve` applies defaults and overrides and the rules
-//! between fields, `error` says where, what, and what would be right. Certificates and keys are named here and
-//! read by `tls`.
+//! [`load`] reads a file in three steps: `file` walks the document, every key and value with its place, `rules` hold
+//! the values against each other, `resolve` applies defaults and overrides. All that is wrong is found in one run; an
+//! [`error`](Problem) says where, what, and what would be right. Certificates and keys are named here and read by `tls`.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::proto::{Limits, Protocol, smtp::Guard};
 
 mod error;
+mod explain;
+mod file;
+mod findings;
+mod host;
+mod later;
+mod load;
+mod machine;
+mod nearest;
+mod resolve;
+mod rules;
+mod section;
+mod setting;
+mod shared;
+mod text;
+mod tls;
+mod word;
 
 pub use error::{Position, Problem, Problems, Severity};
+pub use explain::explain;
+pub use file::keys;
+pub use host::Address;
+pub use load::{load, parse};
+pub use text::{MAX_FILE, Text, TextError};
+pub use tls::{Cipher, Group, Tls, TlsVersion};
 
 /// All that the file says, after defaults and overrides.
 #[derive(Clone, Debug)]
@@ -69,68 +91,6 @@ pub struct Listener {
     pub guard: Guard,
 }
 
-/// `server.tls.*` as they hold for one listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// `implicit`: TLS from the first byte.
-    pub implicit: bool,
-    /// `timeout`: the whole handshake.
-    pub timeout: Duration,
-    /// The versions that are left after `disable-protocols`; never empty.
-    pub versions: Vec<TlsVersion>,
-    /// The suites of those versions that are left after `disable-ciphers`, in our order; never empty.
-    pub ciphers: Vec<Cipher>,
-    /// The groups that are left after `disable-groups`, in our order; never empty.
-    pub groups: Vec<Group>,
-    /// `ignore-client-order`.
-    pub ignore_client_order: bool,
-}
-
-/// A TLS version, by the name of the documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsVersion {
-    /// `TLSv1.3` (RFC 8446).
-    Tls13,
-    /// `TLSv1.2` (RFC 5246).
-    Tls12,
-}
-
-/// A cipher suite, by the name of the documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cipher {
-    /// `TLS13_AES_256_GCM_SHA384`
-    Tls13Aes256,
-    /// `TLS13_AES_128_GCM_SHA256`
-    Tls13Aes128,
-    /// `TLS13_CHACHA20_POLY1305_SHA256`
-    Tls13ChaCha20,
-    /// `TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384`
-    EcdsaAes256,
-    /// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`
-    EcdsaAes128,
-    /// `TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256`
-    EcdsaChaCha20,
-    /// `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`
-    RsaAes256,
-    /// `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`
-    RsaAes128,
-    /// `TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256`
-    RsaChaCha20,
-}
-
-/// A key exchange group, by the name of the documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Group {
-    /// `X25519MLKEM768`
-    X25519MlKem768,
-    /// `X25519`
-    X25519,
-    /// `SECP256R1`
-    Secp256r1,
-    /// `SECP384R1`
-    Secp384r1,
-}
-
 /// `timeout.*` of a listener (spec §3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -175,17 +135,6 @@ pub enum CertificateSource {
     SelfSigned(Vec<String>),
 }
 
-/// A text that may hold `%{file:PATH}%` and `%{env:NAME}%`, so that it can be read anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    /// What the file says.
-    pub template: String,
-    /// What a relative PATH is relative to.
-    pub base: PathBuf,
-    /// Where it stands in the file.
-    pub at: Position,
-}
-
 /// `[backend.<id>]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
@@ -199,17 +148,4 @@ pub struct Backend {
     pub connect_timeout: Duration,
     /// `timeout.greeting`: the whole greeting.
     pub greeting_timeout: Duration,
-}
-
-/// One `address` of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// `IP:port`, `[IP]:port`, or without the port.
-    Ip(std::net::IpAddr, Option<u16>),
-    /// `name:port` or `name`, resolved at each dial.
-    Name(String, Option<u16>),
-    /// `unix:PATH`.
-    Unix(PathBuf),
-    /// `embedded`: the built-in mail store.
-    Embedded,
 }

@@ -1,0 +1,134 @@
+//! What holds for each listener in the end: the text of `mailward check --explain`.
+
+use std::{fmt::Write, time::Duration};
+
+use super::{Config, Listener, Tls, tls::TlsVersion};
+use crate::proto::{
+    Limits, Protocol,
+    smtp::{DomainPattern, Guard},
+};
+
+/// The effective settings of every listener, after defaults and overrides, for a human to read.
+#[must_use]
+pub fn explain(config: &Config) -> String {
+    let server = &config.server;
+    let mut text = String::new();
+    row(&mut text, "hostname", &server.hostname);
+    row(&mut text, "workers", &server.workers.to_string());
+    row(&mut text, "drain", &spelled(server.drain));
+    row(&mut text, "limit.handshakes", &format!("{}, for all listeners together", server.handshakes));
+    for listener in config.listeners.values() {
+        explain_listener(&mut text, config, listener);
+    }
+    text
+}
+
+fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
+    let binds: Vec<_> = listener.bind.iter().map(ToString::to_string).collect();
+    let _ = writeln!(text, "\n{}: {} on {}", listener.id, listener.protocol, binds.join(", "));
+    row(text, "backend", &backend(config, listener));
+    row(text, "tls", encryption(listener));
+    if let Some(tls) = &listener.tls {
+        explain_tls(text, tls);
+    }
+    if listener.protocol.has_login() {
+        row(text, "plaintext-auth", if listener.plaintext_auth { "allowed" } else { "never" });
+    }
+    if matches!(listener.protocol, Protocol::Smtp | Protocol::Submission) {
+        row(text, "guard", &guard(&listener.guard));
+    }
+    row(text, "max-connections", &listener.max_connections.to_string());
+    row(text, "timeout", &timeouts(listener));
+    row(text, "limit", &limits(&listener.limits));
+}
+
+fn row(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "  {name:<18}{value}");
+}
+
+fn backend(config: &Config, listener: &Listener) -> String {
+    let Some(backend) = config.backends.get(&listener.backend) else { return listener.backend.clone() };
+    let addresses: Vec<_> =
+        backend.addresses.iter().map(|address| address.resolved(listener.protocol).to_string()).collect();
+    let (connect, greeting) = (spelled(backend.connect_timeout), spelled(backend.greeting_timeout));
+    format!("{} at {} (connect {connect}, greeting {greeting})", backend.id, addresses.join(", then "))
+}
+
+fn encryption(listener: &Listener) -> &'static str {
+    match (&listener.tls, listener.require) {
+        (None, _) => "disabled",
+        (Some(Tls { implicit: true, .. }), _) => "implicit: from the first byte",
+        (Some(_), true) => "STARTTLS, required",
+        (Some(_), false) => "STARTTLS, not required",
+    }
+}
+
+fn explain_tls(text: &mut String, tls: &Tls) {
+    let versions: Vec<_> = tls.versions.iter().copied().map(TlsVersion::name).collect();
+    let groups: Vec<_> = tls.groups.iter().map(|group| group.name()).collect();
+    row(text, "tls.timeout", &spelled(tls.timeout));
+    row(text, "versions", &versions.join(", "));
+    row(text, "cipher order", if tls.ignore_client_order { "ours, as listed" } else { "the client's" });
+    for (index, suite) in tls.ciphers.iter().enumerate() {
+        row(text, if index == 0 { "ciphers" } else { "" }, suite.name());
+    }
+    row(text, "groups", &format!("{} (the client's order)", groups.join(", ")));
+}
+
+fn guard(guard: &Guard) -> String {
+    let auth = if guard.require_auth { "mail only after AUTH" } else { "mail without AUTH" };
+    match &guard.rcpt_domains {
+        None => auth.to_owned(),
+        Some(patterns) => {
+            let domains: Vec<_> = patterns.iter().map(domain).collect();
+            format!("{auth}; without it only to {}", domains.join(", "))
+        }
+    }
+}
+
+fn domain(pattern: &DomainPattern) -> String {
+    match pattern {
+        DomainPattern::Any => "*".to_owned(),
+        DomainPattern::Exact(domain) => domain.clone(),
+        DomainPattern::Below(domain) => format!("*.{domain}"),
+    }
+}
+
+fn timeouts(listener: &Listener) -> String {
+    let times = &listener.timeouts;
+    format!(
+        "command {}, login {}, idle {}, data-end {}, half-close {}",
+        spelled(times.command),
+        spelled(times.login),
+        spelled(times.idle),
+        spelled(times.data_end),
+        spelled(times.half_close)
+    )
+}
+
+fn limits(limits: &Limits) -> String {
+    let Limits { line, auth, literal, commands, errors, discard } = limits;
+    format!("line {line}, auth {auth}, literal {literal}, commands {commands}, errors {errors}, discard {discard}")
+}
+
+/// A duration as the configuration writes it.
+fn spelled(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let length = duration.as_millis();
+    let unit = UNITS.iter().find(|(unit, _)| length >= *unit && length.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{length}ms"), |(unit, name)| format!("{}{name}", length / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_spelled_in_their_largest_whole_unit() {
+        let spell = |milliseconds| spelled(Duration::from_millis(milliseconds));
+        assert_eq!(spell(300), "300ms");
+        assert_eq!(spell(90_000), "90s");
+        assert_eq!(spell(7_200_000), "2h");
+        assert_eq!(spell(86_400_000), "1d");
+    }
+}

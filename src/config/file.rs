@@ -1,0 +1,154 @@
+//! What the file may say: every table and key that this version knows, and the values as they stand there.
+//!
+//! Nothing is decided here beyond each value's own type and range; `resolve` and `rules` put the values together.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
+
+use toml::de::DeTable;
+
+use super::{
+    findings::{Findings, Key},
+    host::{self, Address},
+    section::Section,
+    setting::{Given, Setting},
+    shared::{MANY, SharedKeys, shared},
+    text::Text,
+    word::one_of,
+};
+use crate::proto::Protocol;
+
+/// A list, each member with its place.
+pub(super) type List<T> = Setting<Vec<Given<T>>>;
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) server: ServerTable,
+    pub(super) listeners: Vec<ListenerTable>,
+    pub(super) certificates: Vec<CertificateTable>,
+    pub(super) backends: Vec<BackendTable>,
+}
+
+/// `[server]` without its listeners.
+pub(super) struct ServerTable {
+    pub(super) hostname: Setting<String>,
+    pub(super) workers: Setting<u64>,
+    pub(super) drain: Setting<Duration>,
+    pub(super) handshakes: Setting<u64>,
+    pub(super) shared: SharedKeys,
+}
+
+/// `[server.listener.<id>]`.
+pub(super) struct ListenerTable {
+    pub(super) id: String,
+    pub(super) key: Key,
+    pub(super) bind: List<SocketAddr>,
+    pub(super) protocol: Setting<Protocol>,
+    pub(super) backend: Setting<String>,
+    pub(super) rcpt_domains: List<String>,
+    pub(super) require_auth: Setting<bool>,
+    pub(super) plaintext_auth: Setting<bool>,
+    pub(super) shared: SharedKeys,
+}
+
+/// `[certificate.<id>]`.
+pub(super) struct CertificateTable {
+    pub(super) id: String,
+    pub(super) key: Key,
+    pub(super) cert: Setting<Text>,
+    pub(super) private_key: Setting<Text>,
+    pub(super) directory: Setting<String>,
+    pub(super) self_signed: List<String>,
+    pub(super) default: Setting<bool>,
+}
+
+/// `[backend.<id>]`.
+pub(super) struct BackendTable {
+    pub(super) id: String,
+    pub(super) key: Key,
+    pub(super) address: List<Address>,
+    pub(super) connect: Setting<Duration>,
+    pub(super) greeting: Setting<Duration>,
+}
+
+/// Walks the whole file.
+pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
+    let base = found.base().to_owned();
+    Section::root(document, found, |root| {
+        let (server, listeners) = root.within("server", |table| (server(table), table.each("listener", listener)));
+        let certificates = root.each("certificate", certificate);
+        let backends = root.each("backend", |id, table| backend(id, table, &base));
+        File { server, listeners, certificates, backends }
+    })
+}
+
+/// The table that knows `name`, by its pattern: `server.listener.<id>`.
+pub(super) fn home_of(name: &str) -> Option<&'static str> {
+    let home = |path: &'static str| path.rmatch_indices(name).find_map(|(at, _)| home_at(path, at, name));
+    keys().iter().find_map(|path| home(path)).filter(|home| !home.is_empty())
+}
+
+fn home_at(path: &'static str, at: usize, name: &str) -> Option<&'static str> {
+    let home = path.get(..at)?.strip_suffix('.')?;
+    let behind = path.get(at + name.len()..)?;
+    (behind.is_empty() || behind.starts_with('.')).then_some(home)
+}
+
+/// Every key that a file may hold, `<id>` in place of the names that the operator chooses.
+#[must_use]
+pub fn keys() -> &'static BTreeSet<String> {
+    static KEYS: OnceLock<BTreeSet<String>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        // The walk notes what it asks for, so that this list cannot differ from what is read.
+        let text = "[server.listener.id]\n[certificate.id]\n[backend.id]\n";
+        let mut found = Findings::new(text, Path::new(""));
+        let (document, _) = DeTable::parse_recoverable(text);
+        read(document.get_ref(), &mut found);
+        found.asked.iter().map(|path| path.replace(".id.", ".<id>.")).collect()
+    })
+}
+
+fn server(table: &mut Section<'_, '_>) -> ServerTable {
+    let mut handshakes = Setting::Absent;
+    ServerTable {
+        hostname: table.word("hostname", host::parse_hostname),
+        workers: table.count("workers", 0..=1024),
+        drain: table.duration("drain"),
+        shared: shared(table, |limit| handshakes = limit.count("handshakes", 1..=MANY)),
+        handshakes,
+    }
+}
+
+fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
+    ListenerTable {
+        id: id.to_owned(),
+        key: table.key.clone(),
+        bind: table.list("bind", host::parse_bind),
+        protocol: table.word("protocol", |name| one_of(name, &Protocol::ALL, Protocol::name)),
+        backend: table.word("backend", |id| Ok(id.to_owned())),
+        rcpt_domains: table.list("rcpt-domains", host::parse_domain_pattern),
+        require_auth: table.switch("require-auth"),
+        plaintext_auth: table.switch("plaintext-auth"),
+        shared: shared(table, |_| {}),
+    }
+}
+
+fn certificate(id: &str, table: &mut Section<'_, '_>) -> CertificateTable {
+    CertificateTable {
+        id: id.to_owned(),
+        key: table.key.clone(),
+        cert: table.pem("cert"),
+        private_key: table.pem("private-key"),
+        directory: table.word("directory", |path| Ok(path.to_owned())),
+        self_signed: table.list("self-signed", host::parse_certificate_name),
+        default: table.switch("default"),
+    }
+}
+
+fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
+    // Both have one value so far, the default, so that there is nothing to keep.
+    table.list("identity", |name| one_of(name, &["none"], |name| name));
+    table.within("tls", |table| table.word("mode", |name| one_of(name, &["none"], |name| name)));
+    let (connect, greeting) = table.within("timeout", |table| (table.duration("connect"), table.duration("greeting")));
+    let address = table.list("address", |text| host::parse_address(text, base));
+    BackendTable { id: id.to_owned(), key: table.key.clone(), address, connect, greeting }
+}

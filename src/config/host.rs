@@ -1,0 +1,183 @@
+//! Names and addresses of hosts as a configuration writes them.
+//!
+//! A host name is one that can be looked up and said in EHLO (RFC 5321 §4.1.2), with '_' allowed, since container
+//! networks have it.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use super::word::Refusal;
+use crate::proto::Protocol;
+
+/// One `address` of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// `IP:port`, `[IP]:port`, or without the port.
+    Ip(IpAddr, Option<u16>),
+    /// `name:port` or `name`, resolved at each dial.
+    Name(String, Option<u16>),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+    /// `embedded`: the built-in mail store.
+    Embedded,
+}
+
+impl Address {
+    /// The port to dial for `protocol`, if the address has one.
+    #[must_use]
+    pub fn port(&self, protocol: Protocol) -> Option<u16> {
+        match self {
+            Self::Ip(_, port) | Self::Name(_, port) => Some(port.unwrap_or(protocol.default_port())),
+            Self::Unix(_) | Self::Embedded => None,
+        }
+    }
+
+    /// The address with the port it is dialled at, as the configuration would write it.
+    #[must_use]
+    pub fn resolved(&self, protocol: Protocol) -> Self {
+        match self {
+            Self::Ip(ip, _) => Self::Ip(*ip, self.port(protocol)),
+            Self::Name(name, _) => Self::Name(name.clone(), self.port(protocol)),
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip, Some(port)) => SocketAddr::new(*ip, *port).fmt(f),
+            Self::Ip(ip, None) => ip.fmt(f),
+            Self::Name(name, Some(port)) => write!(f, "{name}:{port}"),
+            Self::Name(name, None) => f.write_str(name),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Embedded => f.write_str("embedded"),
+        }
+    }
+}
+
+const ADDRESSES: &str = "write \"10.0.0.5:25\", \"[2001:db8::5]:25\", \"name:25\" (the port may be left out), \
+                         \"unix:PATH\" or \"embedded\"";
+
+/// Reads a backend's address; a relative unix path is taken from `base`.
+pub(super) fn parse_address(text: &str, base: &Path) -> Result<Address, Refusal> {
+    if text == "embedded" {
+        Ok(Address::Embedded)
+    } else if let Some(path) = text.strip_prefix("unix:") {
+        unix(path, base)
+    } else {
+        internet(text)
+    }
+}
+
+fn unix(path: &str, base: &Path) -> Result<Address, Refusal> {
+    // sockaddr_un has room for 107 bytes and a NUL.
+    let path = if path.is_empty() { None } else { Some(base.join(path)) };
+    let fits = path.filter(|path| path.as_os_str().len() <= 107);
+    fits.map(Address::Unix)
+        .ok_or_else(|| Refusal::new("is not the path of a socket", "write unix:PATH, 107 bytes at most"))
+}
+
+fn internet(text: &str) -> Result<Address, Refusal> {
+    let refusal = || Refusal::new("is not an address", ADDRESSES);
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    if let Ok(ip) = bracketed.unwrap_or(text).parse() {
+        return ip_address(ip, None);
+    }
+    match text.parse() {
+        Ok(SocketAddr::V6(address)) if address.scope_id() != 0 => return Err(refusal()),
+        Ok(address) => return ip_address(address.ip(), Some(address.port())),
+        Err(_) => {}
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(parse_port(port).ok_or_else(refusal)?)),
+        None => (text, None),
+    };
+    // RFC 3696 §2: a name whose last label is all digits would be an address.
+    let numeric = name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    if numeric || !is_host_name(name) { Err(refusal()) } else { Ok(Address::Name(name.to_ascii_lowercase(), port)) }
+}
+
+fn ip_address(ip: IpAddr, port: Option<u16>) -> Result<Address, Refusal> {
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_multicast() || port == Some(0) {
+        return Err(Refusal::new("cannot be connected to", ADDRESSES));
+    }
+    Ok(Address::Ip(ip, port))
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
+}
+
+/// Reads an entry of `bind`.
+pub(super) fn parse_bind(text: &str) -> Result<SocketAddr, Refusal> {
+    let address: SocketAddr = text.parse().map_err(|_| bind_refusal(text))?;
+    let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+    // A link-local address is nothing without its scope.
+    Ok(if plain.ip() == address.ip() { address } else { plain })
+}
+
+fn bind_refusal(text: &str) -> Refusal {
+    if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Refusal::new("has no port", "write \"0.0.0.0:25\" or \"[::]:25\"");
+    }
+    let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
+    match parse_port(port) {
+        Some(port) => Refusal::new("names no IP address", format!("to listen on all of them write \"[::]:{port}\"")),
+        None => Refusal::new("is not an IP address with a port", "write \"192.0.2.1:25\" or \"[::]:25\""),
+    }
+}
+
+/// Whether `name` can be a host's: labels of letters, digits, '-' and '_', in all at most 253 bytes.
+pub(super) fn is_host_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(|label| is_label(label, |letter| letter.is_ascii_alphanumeric()))
+}
+
+/// Whether `name` can be the domain of a mail address; other alphabets are allowed (RFC 6531 §3.3).
+pub(super) fn is_domain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(|label| is_label(label, char::is_alphanumeric))
+}
+
+fn is_label(label: &str, is_letter: impl Fn(char) -> bool) -> bool {
+    let edges = label.starts_with('-') || label.ends_with('-');
+    (1..=63).contains(&label.len()) && !edges && label.chars().all(|c| is_letter(c) || matches!(c, '-' | '_'))
+}
+
+/// Reads `hostname`: a host name, or an address in brackets (RFC 5321 §4.1.3) where there is none.
+pub(super) fn parse_hostname(text: &str) -> Result<String, Refusal> {
+    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let ip = literal.and_then(|text| text.strip_prefix("IPv6:").unwrap_or(text).parse::<IpAddr>().ok());
+    if ip.is_some() || is_host_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(Refusal::new(
+        "is not a host name",
+        "write a name of letters, digits, '-' and '.', such as \"mail.example.org\"",
+    ))
+}
+
+/// Reads a name for a certificate: a host name, a wildcard, or an IP address.
+pub(super) fn parse_certificate_name(text: &str) -> Result<String, Refusal> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if is_host_name(name) || text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Refusal::new(
+        "is not a name for a certificate",
+        "write \"mail.example.org\", \"*.example.org\" or an IP address",
+    ))
+}
+
+/// Reads an entry of `rcpt-domains`, in lower case.
+pub(super) fn parse_domain_pattern(text: &str) -> Result<String, Refusal> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if text == "*" || is_domain(name) {
+        return Ok(text.to_lowercase());
+    }
+    Err(Refusal::new("is not a domain", "write \"example.org\", \"*.example.org\" for all below it, or \"*\""))
+}

@@ -1,0 +1,86 @@
+//! The settings of the documentation that this version knows by name and cannot act on: refused, never ignored.
+//!
+//! A line leaves this table in the commit that brings what it names.
+
+/// A key (`*` stands for an id, or for any key of a table), or a key and one of its values, and what it is about.
+const LATER: [(&str, &str); 37] = [
+    ("acme", "take certificates from an ACME authority"),
+    ("queue", "carry mail to other servers"),
+    ("report", "send or take TLS reports"),
+    ("resolver", "ask a DNS resolver of its own"),
+    ("session", "follow session rules"),
+    ("server.state", "keep state"),
+    ("server.control", "be controlled over a socket"),
+    ("server.ca", "trust further roots"),
+    ("server.proxy", "take PROXY headers"),
+    ("server.auto-ban", "ban addresses"),
+    ("server.blocked-ip", "ban addresses"),
+    ("server.allowed-ip", "ban addresses"),
+    ("server.exempt-networks", "limit or ban addresses"),
+    ("server.limit.per-address", "limit single addresses"),
+    ("server.tls.client-ca", "ask for client certificates"),
+    ("server.tls.client-auth", "ask for client certificates"),
+    ("server.bare-newline", "choose what becomes of bare line ends"),
+    ("server.hide-extensions", "hide further extensions"),
+    ("server.listener.*.proxy", "take PROXY headers"),
+    ("server.listener.*.relay", "carry mail to other servers"),
+    ("server.listener.*.relay-networks", "carry mail to other servers"),
+    ("server.listener.*.multi-domain", "carry mail to other servers"),
+    ("server.listener.*.auto-ban", "ban addresses"),
+    ("server.listener.*.exempt-networks", "limit or ban addresses"),
+    ("server.listener.*.limit.per-address", "limit single addresses"),
+    ("server.listener.*.bare-newline", "choose what becomes of bare line ends"),
+    ("server.listener.*.hide-extensions", "hide further extensions"),
+    ("server.listener.*.tls.client-ca", "ask for client certificates"),
+    ("server.listener.*.tls.client-auth", "ask for client certificates"),
+    ("server.listener.*.protocol=http", "answer over HTTP"),
+    ("backend.*.identity=proxy-v1", "tell a backend who the client is"),
+    ("backend.*.identity=proxy-v2", "tell a backend who the client is"),
+    ("backend.*.identity=xclient", "tell a backend who the client is"),
+    ("backend.*.identity=imap-id", "tell a backend who the client is"),
+    ("backend.*.identity=transparent", "tell a backend who the client is"),
+    ("backend.*.identity=received", "tell a backend who the client is"),
+    ("backend.*.tls.*", "speak TLS to a backend"),
+];
+
+/// What this version cannot do yet, where it knows the key with this dotted name.
+pub(super) fn key(path: &str) -> Option<&'static str> {
+    find(|pattern| !pattern.contains('=') && matches(pattern, path))
+}
+
+/// What this version cannot do yet, where it knows this value of the key.
+pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
+    find(|pattern| pattern.split_once('=').is_some_and(|(key, named)| named == value && matches(key, path)))
+        .or_else(|| (value != "none").then(|| key(path)).flatten())
+}
+
+fn find(is_meant: impl Fn(&str) -> bool) -> Option<&'static str> {
+    LATER.iter().find(|(pattern, _)| is_meant(pattern)).map(|(_, what)| *what)
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut names = path.split('.');
+    let fits = pattern.split('.').all(|part| names.next().is_some_and(|name| part == "*" || part == name));
+    fits && names.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_exactly_one_name() {
+        assert!(key("server.listener.imaps.proxy").is_some());
+        assert!(key("server.listener.proxy").is_none());
+        assert!(key("server.listener.a.b.proxy").is_none());
+        assert!(key("acme").is_some());
+    }
+
+    #[test]
+    fn a_value_is_refused_by_itself_or_with_its_whole_key() {
+        assert!(value("server.listener.web.protocol", "http").is_some());
+        assert!(value("server.listener.web.protocol", "imap").is_none());
+        assert!(value("backend.old.tls.mode", "starttls").is_some());
+        assert!(value("backend.old.tls.mode", "none").is_none());
+    }
+}

@@ -1,0 +1,72 @@
+//! From a file, or its text, to a [`Config`].
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use toml::de::DeTable;
+
+use super::{
+    Config, Problems, file,
+    findings::{Findings, Key},
+    resolve::{Plan, resolve},
+    rules,
+};
+
+/// The largest configuration, in bytes.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// Reads the file at `path`. What comes with the configuration are warnings.
+///
+/// # Errors
+/// All that is wrong, warnings included, in the order of the file.
+pub fn load(path: &Path) -> Result<(Config, Problems), Problems> {
+    let bytes = read(path).map_err(|error| alone(path, "", 0, &format!("cannot be read: {error}")))?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, path),
+        Err(error) => {
+            let (good, _) = bytes.split_at(error.valid_up_to());
+            let good = String::from_utf8_lossy(good);
+            Err(alone(path, &good, good.len(), "is not UTF-8 text from here on"))
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_CONFIG + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_CONFIG {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// A fault of the file itself.
+fn alone(path: &Path, text: &str, offset: usize, what: &str) -> Problems {
+    let mut found = Findings::new(text, path);
+    found.error(&Key { path: String::new(), offset }, what, "");
+    found.into_problems()
+}
+
+/// Reads `text` as the content of the file at `path`. What comes with the configuration are warnings.
+///
+/// # Errors
+/// All that is wrong, warnings included, in the order of the file.
+pub fn parse(text: &str, path: &Path) -> Result<(Config, Problems), Problems> {
+    // Some editors put a byte order mark in front, which no column counts.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found = Findings::new(text, path);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let offset = error.span().map_or(text.len(), |span| span.start);
+        found.broken(offset, error.message());
+    }
+    let file = file::read(document.get_ref(), &mut found);
+    let plans: Vec<_> = file.listeners.iter().map(|table| Plan::new(table, &file)).collect();
+    rules::check(&file, &plans, &mut found);
+    let config = resolve(&file, &plans, path, &found);
+    let problems = found.into_problems();
+    if problems.fatal() { Err(problems) } else { Ok((config, problems)) }
+}

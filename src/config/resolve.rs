@@ -1,0 +1,211 @@
+//! Defaults and overrides: what the file says becomes what holds for each listener (spec §3.1, §3.5).
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use super::{
+    Backend, Certificate, CertificateSource, Config, Listener, Server, Timeouts, Tls,
+    file::{BackendTable, CertificateTable, File, ListenerTable, ServerTable},
+    findings::Findings,
+    machine,
+    setting::Setting,
+    shared::{LimitKeys, SharedKeys, TimeoutKeys, TlsKeys},
+    tls::{Cipher, Group, TlsVersion},
+};
+use crate::proto::{
+    Limits, Protocol,
+    smtp::{DomainPattern, Guard},
+};
+
+/// A listener with what it is made of, for the rules and for [`resolve`].
+pub(super) struct Plan<'f> {
+    pub(super) table: &'f ListenerTable,
+    /// `None` where the file does not say it, or says it wrong.
+    pub(super) protocol: Option<Protocol>,
+    /// The listener's own keys, and the server's for those that it has not.
+    pub(super) tls: TlsKeys,
+    /// `None` where none is known (which has been reported).
+    pub(super) backend: Option<&'f BackendTable>,
+}
+
+impl<'f> Plan<'f> {
+    /// Puts the listener `table` of `file` together with its backend and the server's defaults.
+    pub(super) fn new(table: &'f ListenerTable, file: &'f File) -> Self {
+        let protocol = table.protocol.given().map(|protocol| protocol.value);
+        let tls = table.shared.tls.or(&file.server.shared.tls);
+        Self { table, protocol, tls, backend: backend_of(table, &file.backends) }
+    }
+
+    /// `tls.enable`.
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.enable.value_or(true)
+    }
+
+    /// `tls.require`, which RFC 3207 §4 forbids a public MX to ask for.
+    pub(super) fn requires_tls(&self) -> bool {
+        let implicit = self.tls.implicit.value_or(false);
+        self.tls.require.value_or(implicit || self.protocol != Some(Protocol::Smtp))
+    }
+}
+
+fn backend_of<'f>(table: &ListenerTable, backends: &'f [BackendTable]) -> Option<&'f BackendTable> {
+    match (&table.backend, backends) {
+        (Setting::Absent, [only]) => Some(only),
+        (Setting::Given(id), _) => backends.iter().find(|backend| backend.id == id.value),
+        _ => None,
+    }
+}
+
+/// The configuration that `file` and its `plans` come to. Whatever is wrong in them has been reported; it is left
+/// out, or has its default.
+pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Findings) -> Config {
+    let listeners = plans.iter().filter_map(|plan| listener(plan, &file.server.shared, found));
+    let certificates = file.certificates.iter().filter_map(|table| certificate(table, found));
+    let backends = file.backends.iter().map(|table| backend(table, found));
+    Config {
+        path: path.to_owned(),
+        server: server(&file.server),
+        listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
+        certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
+        backends: backends.map(|backend| (backend.id.clone(), Arc::new(backend))).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn server(table: &ServerTable) -> Server {
+    let machine_name = || machine::hostname().unwrap_or_else(|| "localhost".to_owned());
+    let workers = table.workers.given().map_or(0, |workers| size(workers.value));
+    Server {
+        hostname: table.hostname.given().map_or_else(machine_name, |name| name.value.clone()),
+        workers: if workers == 0 { machine::cores() } else { workers },
+        drain: table.drain.value_or(Duration::from_secs(30)),
+        handshakes: table.handshakes.given().map_or_else(machine::handshakes, |limit| size(limit.value)),
+    }
+}
+
+/// Every count is bounded far below what a word holds.
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Listener> {
+    let Plan { table, protocol, tls: tls_keys, backend } = plan;
+    let protocol = (*protocol)?;
+    let own = &table.shared;
+    let max_connections = own.max_connections.or(&server.max_connections);
+    Some(Listener {
+        id: table.id.clone(),
+        at: found.position(table.key.offset),
+        bind: table.bind.values(),
+        protocol,
+        backend: (*backend)?.id.clone(),
+        tls: plan.has_tls().then(|| tls(tls_keys)),
+        require: plan.requires_tls(),
+        plaintext_auth: table.plaintext_auth.value_or(false),
+        max_connections: size(max_connections.value_or(8192)),
+        timeouts: timeouts(&own.timeouts.or(&server.timeouts), protocol),
+        limits: limits(&own.limits.or(&server.limits), protocol),
+        guard: guard(table, protocol),
+    })
+}
+
+fn tls(keys: &TlsKeys) -> Tls {
+    let ciphers = enabled_ciphers(keys);
+    let versions =
+        TlsVersion::ALL.into_iter().filter(|version| ciphers.iter().any(|suite| suite.version() == *version));
+    Tls {
+        implicit: keys.implicit.value_or(false),
+        timeout: keys.timeout.value_or(minutes(1)),
+        versions: versions.collect(),
+        groups: left(&Group::ALL, &keys.disable_groups.values()),
+        ignore_client_order: keys.ignore_client_order.value_or(true),
+        ciphers,
+    }
+}
+
+/// What is left of the suites after `disable-protocols` and `disable-ciphers`.
+pub(super) fn enabled_ciphers(keys: &TlsKeys) -> Vec<Cipher> {
+    let disabled_versions = keys.disable_protocols.values();
+    let mut ciphers = left(&Cipher::ALL, &keys.disable_ciphers.values());
+    ciphers.retain(|suite| !disabled_versions.contains(&suite.version()));
+    ciphers
+}
+
+/// `all` without the `disabled` ones, in the order of `all`.
+pub(super) fn left<T: Copy + PartialEq>(all: &[T], disabled: &[T]) -> Vec<T> {
+    all.iter().copied().filter(|one| !disabled.contains(one)).collect()
+}
+
+fn timeouts(keys: &TimeoutKeys, protocol: Protocol) -> Timeouts {
+    let idle = match protocol {
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => 10,
+        // RFC 9051 §5.4 asks for 30 minutes at least.
+        Protocol::Imap | Protocol::ManageSieve => 35,
+        // RFC 1939 §3 asks for 10 minutes at least.
+        Protocol::Pop3 => 15,
+    };
+    Timeouts {
+        command: keys.command.value_or(minutes(5)),
+        login: keys.login.value_or(minutes(3)),
+        idle: keys.idle.value_or(minutes(idle)),
+        // RFC 5321 §4.5.3.2.6 asks for 10 minutes at least.
+        data_end: keys.data_end.value_or(minutes(15)),
+        half_close: keys.half_close.value_or(Duration::from_secs(30)),
+    }
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+fn limits(keys: &LimitKeys, protocol: Protocol) -> Limits {
+    let (line, auth) = match protocol {
+        // RFC 4954 §4: a line of an AUTH exchange may have 12288 octets.
+        Protocol::Smtp => (4096, 12_288),
+        Protocol::Imap => (8192, 65_536),
+        _ => (2048, 65_536),
+    };
+    Limits {
+        line: size(keys.line.value_or(line)),
+        auth: size(keys.auth.value_or(auth)),
+        literal: size(keys.literal.value_or(65_536)),
+        commands: size(keys.commands.value_or(50)),
+        errors: size(keys.errors.value_or(5)),
+        discard: keys.discard.value_or(100 << 20),
+    }
+}
+
+fn guard(table: &ListenerTable, protocol: Protocol) -> Guard {
+    let require_auth = protocol == Protocol::Submission && table.require_auth.value_or(true);
+    let patterns = |texts: Vec<String>| texts.into_iter().map(domain_pattern).collect();
+    Guard { require_auth, rcpt_domains: table.rcpt_domains.given().map(|_| patterns(table.rcpt_domains.values())) }
+}
+
+fn domain_pattern(text: String) -> DomainPattern {
+    match text.strip_prefix("*.") {
+        _ if text == "*" => DomainPattern::Any,
+        Some(domain) => DomainPattern::Below(domain.to_owned()),
+        None => DomainPattern::Exact(text),
+    }
+}
+
+fn certificate(table: &CertificateTable, found: &Findings) -> Option<Certificate> {
+    let directory = table.directory.given().map(|path| found.base().join(&path.value));
+    let source = match (table.cert.given(), table.private_key.given(), directory) {
+        (Some(cert), Some(key), _) => {
+            CertificateSource::Pair { cert: cert.value.clone(), private_key: key.value.clone() }
+        }
+        (_, _, Some(directory)) => CertificateSource::Directory(directory),
+        _ => CertificateSource::SelfSigned(table.self_signed.given().map(|_| table.self_signed.values())?),
+    };
+    let at = found.position(table.key.offset);
+    Some(Certificate { id: table.id.clone(), at, source, default: table.default.value_or(false) })
+}
+
+fn backend(table: &BackendTable, found: &Findings) -> Backend {
+    Backend {
+        id: table.id.clone(),
+        at: found.position(table.key.offset),
+        addresses: table.address.values(),
+        connect_timeout: table.connect.value_or(Duration::from_secs(10)),
+        greeting_timeout: table.greeting.value_or(minutes(1)),
+    }
+}

@@ -1,0 +1,57 @@
+//! Every listener has a backend, and every backend an address and a listener.
+
+use super::within;
+use crate::config::{
+    file::{BackendTable, File},
+    findings::{Findings, Key},
+    host::Address,
+    nearest,
+    resolve::Plan,
+    setting::Setting,
+};
+
+/// Checks which backend one listener names.
+pub(super) fn check_choice(plan: &Plan<'_>, file: &File, found: &mut Findings) {
+    if plan.backend.is_some() || file.backends.is_empty() {
+        return;
+    }
+    let ids: Vec<_> = file.backends.iter().map(|backend| backend.id.as_str()).collect();
+    match &plan.table.backend {
+        Setting::Absent => {
+            let right = format!("name one of {}", ids.join(", "));
+            found.missing(&within(&plan.table.key, "backend"), "is missing, and there are several backends", right);
+        }
+        Setting::Given(id) => {
+            found.error(&id.key, "there is no backend of this name", nearest::choices(&id.value, &ids))
+        }
+        Setting::Wrong => {}
+    }
+}
+
+/// Checks all backends.
+pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
+    if file.backends.is_empty() {
+        let key = Key { path: "backend".to_owned(), offset: 0 };
+        found.missing(&key, "there is none", "add a table [backend.<id>] with the address of the mail server");
+    }
+    // A listener whose backend is not known may have meant any of them.
+    let all_known = plans.iter().all(|plan| plan.backend.is_some());
+    for backend in &file.backends {
+        addresses(backend, found);
+        if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {
+            found.warning(&backend.key, "no listener uses it", "name it as the backend of one, or take it out");
+        }
+    }
+}
+
+fn addresses(backend: &BackendTable, found: &mut Findings) {
+    if backend.address.is_absent() {
+        let right = "write where the mail server is: address = [\"10.0.0.5\"]";
+        found.missing(&within(&backend.key, "address"), "is missing", right);
+    }
+    let Some(list) = backend.address.given().filter(|list| list.value.len() > 1) else { return };
+    if let Some(embedded) = list.value.iter().find(|address| address.value == Address::Embedded) {
+        let right = "write \"embedded\" alone, or take it out";
+        found.error(&embedded.key, "the embedded mail store cannot stand in for a server, nor a server for it", right);
+    }
+}

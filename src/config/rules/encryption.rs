@@ -1,0 +1,106 @@
+//! A listener that was asked for TLS never runs without it, and has something left to speak it with.
+
+use super::within;
+use crate::config::{
+    file::List,
+    findings::{Findings, Key},
+    resolve::{Plan, enabled_ciphers, left},
+    setting::Given,
+    tls::{Cipher, Group, TlsVersion},
+};
+
+/// Checks `tls.*` of one listener.
+pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
+    switches(plan, found);
+    if plan.has_tls() {
+        let versions = versions(plan, found);
+        if !versions.is_empty() {
+            groups(plan, &versions, found);
+        }
+    }
+}
+
+fn switches(plan: &Plan<'_>, found: &mut Findings) {
+    let (enable, implicit, require) = (&plan.tls.enable, &plan.tls.implicit, &plan.tls.require);
+    if let (Some(implicit), Some(enable)) = (implicit.is(&true), enable.is(&false)) {
+        let what = format!("cannot be true while {} is false", enable.path);
+        found.error(implicit, what, "set one of the two otherwise");
+    } else if let Some(enable) = enable.is(&false) {
+        disabled_but_required(plan, enable, found);
+    }
+    if let (Some(implicit), Some(require)) = (implicit.is(&true), require.is(&false)) {
+        let what = format!("cannot be false while {} is true", implicit.path);
+        found.error(
+            require,
+            what,
+            "with TLS from the first byte nothing goes without it: set tls.require = true there",
+        );
+    }
+}
+
+fn disabled_but_required(plan: &Plan<'_>, enable: &Key, found: &mut Findings) {
+    let Some(protocol) = plan.protocol else { return };
+    let require = match &plan.tls.require {
+        require if require.is_absent() && plan.requires_tls() => {
+            format!("{} is true by default on {protocol}", within(&plan.table.key, "tls.require").path)
+        }
+        require => match require.is(&true) {
+            Some(key) => format!("{} is true", key.path),
+            None => return,
+        },
+    };
+    found.error(enable, format!("cannot be false while {require}"), "set one of the two otherwise");
+}
+
+/// The versions that are left; none where that has been reported.
+fn versions(plan: &Plan<'_>, found: &mut Findings) -> Vec<TlsVersion> {
+    let enabled = left(&TlsVersion::ALL, &plan.tls.disable_protocols.values());
+    if enabled.is_empty() {
+        report(&plan.tls.disable_protocols, found, "leaves no TLS version", "leave TLSv1.3 or TLSv1.2 on");
+        return enabled;
+    }
+    let ciphers = enabled_ciphers(&plan.tls);
+    let has_cipher = |version: &TlsVersion| ciphers.iter().any(|suite| suite.version() == *version);
+    let (usable, useless): (Vec<_>, Vec<_>) = enabled.into_iter().partition(has_cipher);
+    for version in &useless {
+        let what = format!("leaves no cipher for {}", version.name());
+        if usable.is_empty() {
+            report(&plan.tls.disable_ciphers, found, &what, &format!("leave one of {}", names_of(*version)));
+        } else if let Some(Given { key, .. }) = plan.tls.disable_ciphers.given() {
+            found.warning(key, format!("{what}, so that this version is off"), "say so in tls.disable-protocols");
+        }
+    }
+    usable
+}
+
+fn names_of(version: TlsVersion) -> String {
+    let names: Vec<_> =
+        Cipher::ALL.iter().filter(|suite| suite.version() == version).map(|suite| suite.name()).collect();
+    names.join(", ")
+}
+
+fn groups(plan: &Plan<'_>, versions: &[TlsVersion], found: &mut Findings) {
+    let list = &plan.tls.disable_groups;
+    let groups = left(&Group::ALL, &list.values());
+    if groups.is_empty() {
+        report(list, found, "leaves no group", "leave X25519, SECP256R1 or SECP384R1 on");
+        return;
+    }
+    let has_group = |version: &&TlsVersion| groups.iter().any(|group| group.is_usable_in(**version));
+    let served: Vec<_> = versions.iter().filter(has_group).collect();
+    if served.len() < versions.len() {
+        // Only the hybrid group is not for all versions, and TLS 1.2 is the one that lacks it.
+        let what = "leaves no group for TLSv1.2: X25519MLKEM768 is for TLSv1.3 alone";
+        let right = "leave X25519, SECP256R1 or SECP384R1 on";
+        match list.given() {
+            Some(given) if !served.is_empty() => found.warning(&given.key, what, "or disable TLSv1.2 as well"),
+            _ => report(list, found, what, right),
+        }
+    }
+}
+
+fn report<T>(list: &List<T>, found: &mut Findings, what: &str, right: &str) {
+    if let Some(list) = list.given() {
+        found.error(&list.key, what, right);
+    }
+}

@@ -1,0 +1,44 @@
+//! The rules between keys (spec §3.1 to §3.3): what each value allows of the others.
+//!
+//! A rule speaks only of values that are good by themselves, so that one slip is one error.
+
+use super::{
+    file::File,
+    findings::{Findings, Key},
+    machine,
+    resolve::Plan,
+};
+
+mod backends;
+mod certificates;
+mod encryption;
+mod guard;
+mod places;
+mod plaintext;
+
+/// Notes all that does not fit together.
+pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
+    hostname(file, found);
+    for plan in plans {
+        encryption::check(plan, found);
+        plaintext::check(plan, found);
+        guard::check(plan, found);
+        backends::check_choice(plan, file, found);
+    }
+    places::check(plans, found);
+    backends::check(file, plans, found);
+    certificates::check(file, plans, found);
+}
+
+fn hostname(file: &File, found: &mut Findings) {
+    if file.server.hostname.is_absent() && machine::hostname().is_none() {
+        let key = Key { path: "server.hostname".to_owned(), offset: 0 };
+        let what = "is missing, and the machine has no name that could stand in a greeting";
+        found.warning(&key, what, "\"localhost\" is used; write the name that clients know this server by");
+    }
+}
+
+/// The key `name` of the table at `table`, which has none: it is placed at the table's front.
+fn within(table: &Key, name: &str) -> Key {
+    Key { path: format!("{}.{name}", table.path), offset: table.offset }
+}

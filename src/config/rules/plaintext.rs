@@ -1,0 +1,54 @@
+//! No password passes in clear unless the operator has said so twice.
+
+use super::within;
+use crate::{
+    config::{
+        findings::{Findings, Key},
+        resolve::Plan,
+    },
+    proto::Protocol,
+};
+
+/// Checks `plaintext-auth` and `tls.require` of one listener against each other.
+pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
+    let Some(protocol) = plan.protocol else { return };
+    if let Some(given) = plan.table.plaintext_auth.given() {
+        if !protocol.has_login() {
+            let right = "it is for submission, imap, pop3 and managesieve";
+            found.error(&given.key, format!("means nothing on {protocol}"), right);
+        } else if given.value {
+            allowed(plan, protocol, &given.key, found);
+            return;
+        }
+    }
+    if let Some(require) = plan.tls.require.is(&false) {
+        refused(plan, protocol, require, found);
+    }
+}
+
+fn allowed(plan: &Plan<'_>, protocol: Protocol, key: &Key, found: &mut Findings) {
+    let right = "set tls.require = false to let sessions go without TLS, or take this key out";
+    let default = || format!("{} is true by default on {protocol}", within(&plan.table.key, "tls.require").path);
+    let reason = match (&plan.tls.implicit, &plan.tls.require) {
+        (_, require) if let Some(require) = require.is(&true) => format!("{} is true", require.path),
+        (implicit, _) if let Some(implicit) = implicit.is(&true) => format!("{} is true", implicit.path),
+        (_, require) if require.is_absent() => default(),
+        _ => {
+            let right = "keep it to loopback, or behind another server that does the TLS";
+            return found.warning(key, "lets passwords pass in clear", right);
+        }
+    };
+    found.error(key, format!("has no effect while {reason}"), right);
+}
+
+fn refused(plan: &Plan<'_>, protocol: Protocol, require: &Key, found: &mut Findings) {
+    let asked = matches!(protocol, Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve);
+    let contradicted = plan.tls.implicit.is(&true).is_some();
+    let unknown = !plan.table.plaintext_auth.is_absent() && plan.table.plaintext_auth.given().is_none();
+    if !asked || contradicted || unknown {
+        return;
+    }
+    let consent = within(&plan.table.key, "plaintext-auth").path;
+    let what = format!("cannot be false on {protocol} without {consent} = true");
+    found.error(require, what, "passwords would pass in clear: require TLS, or consent to that on this listener");
+}
