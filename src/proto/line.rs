@@ -5,6 +5,75 @@
 
 use memchr::{memchr, memchr2};
 
+/// Reads lines one at a time, and throws the rest of one that is too long away as it arrives, so that the
+/// session stays in step without holding it.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// How much of a line that is too long is thrown away already.
+    skipped: usize,
+}
+
+/// What [`Reader::read`] makes of the front of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// See [`Line::Whole`].
+    Whole {
+        /// The line without CRLF or LF.
+        text: &'a [u8],
+        /// How many bytes of the input it takes up.
+        length: usize,
+    },
+    /// See [`Line::Bad`].
+    Bad {
+        /// How many bytes of the input it takes up.
+        length: usize,
+    },
+    /// See [`Line::Partial`].
+    Partial,
+    /// Bytes of a line that is too long and has not ended yet: they are to be thrown away.
+    Skipped {
+        /// How many bytes of the input.
+        length: usize,
+    },
+    /// The last bytes of a line that was too long: it can be refused now.
+    Long {
+        /// How many bytes of the input.
+        length: usize,
+    },
+    /// More would have to be thrown away than is permitted.
+    Endless,
+}
+
+impl Reader {
+    /// Looks at the front of `input`: a line may be `limit` bytes long without its end, and one that is longer
+    /// is thrown away if it is no more than `bound` bytes with its end.
+    pub fn read<'a>(&mut self, input: &'a [u8], limit: usize, bound: usize) -> Read<'a> {
+        if self.skipped > 0 {
+            return self.skip(input, bound);
+        }
+        match first(input, limit) {
+            Line::Whole { text, length } => Read::Whole { text, length },
+            Line::Bad { length } => Read::Bad { length },
+            Line::Partial => Read::Partial,
+            Line::Long { .. } | Line::Endless => self.skip(input, bound),
+        }
+    }
+
+    fn skip<'a>(&mut self, input: &'a [u8], bound: usize) -> Read<'a> {
+        let end = memchr(b'\n', input).map(|at| at + 1);
+        let length = end.unwrap_or(input.len());
+        self.skipped = self.skipped.saturating_add(length);
+        if self.skipped > bound {
+            Read::Endless
+        } else if end.is_some() {
+            self.skipped = 0;
+            Read::Long { length }
+        } else {
+            Read::Skipped { length }
+        }
+    }
+}
+
 /// What the front of the input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -73,6 +142,12 @@ pub fn trim_end(text: &[u8]) -> &[u8] {
     &text[..text.len() - blanks]
 }
 
+/// Whether a line holds a control character other than a tab: no mail command needs one.
+#[must_use]
+pub fn has_control(text: &[u8]) -> bool {
+    text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
+}
+
 /// Whether a line is an HTTP request or header line, as a browser led to a mail port sends them.
 #[must_use]
 pub fn is_http(text: &[u8]) -> bool {
@@ -106,6 +181,44 @@ mod tests {
         assert_eq!(first(b"1234\r", 4), Line::Partial);
         assert_eq!(first(b"12345\r\n", 4), Line::Long { length: 7 });
         assert_eq!(first(b"123456", 4), Line::Endless);
+    }
+
+    #[test]
+    fn a_line_too_long_is_thrown_away_however_it_arrives() {
+        let line = b"123456789\r\nNOOP\r\n";
+        for cut in 7..=line.len() {
+            let (mut reader, mut at, mut long) = (Reader::default(), 0, 0);
+            for end in [cut, line.len()] {
+                loop {
+                    match reader.read(&line[at..end], 4, 20) {
+                        Read::Skipped { length } => at += length,
+                        Read::Long { length } => (at, long) = (at + length, long + 1),
+                        _ => break,
+                    }
+                    if at == end {
+                        break;
+                    }
+                }
+            }
+            assert_eq!((at, long), (11, 1), "cut at {cut}");
+            assert_eq!(reader.read(&line[at..], 4, 20), Read::Whole { text: b"NOOP", length: 6 });
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_not_read_for_ever() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(b"123456", 4, 12), Read::Skipped { length: 6 });
+        assert_eq!(reader.read(b"123456", 4, 12), Read::Skipped { length: 6 });
+        assert_eq!(reader.read(b"\n", 4, 12), Read::Endless);
+        assert_eq!(Reader::default().read(b"123456789012\n", 4, 12), Read::Endless);
+    }
+
+    #[test]
+    fn tabs_are_the_only_controls_that_pass() {
+        assert!(!has_control(b"PASS a\tb \xc3\xa4"));
+        assert!(has_control(b"USER \x1b[0m"));
+        assert!(has_control(b"USER a\x7f"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod pop3;
 pub mod sasl;
 pub mod sieve;
 pub mod smtp;
+pub mod tally;
 
 /// The protocol that a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
