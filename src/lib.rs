@@ -4,4 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod net;
 pub mod proto;
+pub mod telemetry;
+pub mod tls;

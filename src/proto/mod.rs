@@ -223,6 +223,10 @@ pub enum Violation {
     HttpRequest,
     /// More was thrown away than `limit.discard` allows.
     TooMuchDiscarded,
+    /// A length that cannot be read, so that nobody knows where the next command begins.
+    BadLength,
+    /// A bare LF or CR in a message (SMTP smuggling, VU#302671).
+    BareNewline,
     /// The backend broke its protocol (an unsolicited or malformed reply).
     Backend,
     /// The backend greeted with PREAUTH (nobody logged in).
@@ -241,6 +245,8 @@ impl Violation {
             Self::TooManyErrors => "too-many-errors",
             Self::HttpRequest => "http-request",
             Self::TooMuchDiscarded => "too-much-discarded",
+            Self::BadLength => "bad-length",
+            Self::BareNewline => "bare-newline",
             Self::Backend => "backend-broke-protocol",
             Self::Preauth => "backend-preauth",
         }
@@ -283,6 +289,10 @@ pub enum Flow {
     More,
     /// Not looked at before the other side has said something: show the same bytes again after that.
     Wait,
+    /// The first bytes (maybe none) are used up, and the backend's connection is cut at once as it stands:
+    /// nothing more goes to it, no end of anything. From here only [`Filter::client`] is called, until it ends
+    /// the session, also where nothing is used up: it looks at the same bytes with other eyes.
+    Cut(usize),
     /// The session ends when what was written is sent.
     End(Ending),
 }
@@ -330,7 +340,8 @@ pub enum Start {
 /// says [`Flow::More`] or [`Flow::Wait`]; a `Wait` of one side is shown again after any step of the other.
 pub trait Filter {
     /// Takes the backend's whole greeting (as [`greeting_end`] found it), once, before anything else.
-    /// Answers [`Flow::Consume`] of all of it, or [`Flow::End`].
+    /// Answers [`Flow::Consume`] of all of it; [`Flow::Cut`] of all of it where the backend refused and the
+    /// client is still to be told in reply to its command (SMTP, LMTP); or [`Flow::End`].
     fn greeting(&mut self, greeting: &[u8], wire: &mut Wire) -> Flow;
 
     /// Looks at the client's bytes (never empty).
