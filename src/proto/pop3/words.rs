@@ -28,8 +28,6 @@ pub(super) fn violation(violation: Violation) -> &'static [u8] {
         Violation::TooManyCommands => b"-ERR Too many commands, goodbye",
         Violation::TooManyErrors => b"-ERR Too many errors, goodbye",
         Violation::HttpRequest => b"-ERR This is not a web server, goodbye",
-        Violation::LiteralTooLong | Violation::TooMuchDiscarded | Violation::Backend | Violation::Preauth => {
-            b"-ERR Goodbye"
-        }
+        _ => b"-ERR Goodbye",
     }
 }

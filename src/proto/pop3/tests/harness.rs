@@ -195,6 +195,7 @@ impl Session {
             Flow::Consume(_) => return false,
             Flow::More | Flow::Wait => return false,
             Flow::End(ending) => self.ended = Some(ending),
+            Flow::Cut(_) => panic!("POP3 has nothing to cut"),
         }
         true
     }

@@ -1,0 +1,84 @@
+//! The log: human text on a terminal, JSON for machines, and nothing of a peer's that could forge a line.
+
+use std::{fmt, io::IsTerminal};
+
+use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. `level` is a filter in the notation of `tracing` (`info`,
+/// `mailward=debug`); the environment variable `MAILWARD_LOG` overrides it.
+pub fn start(format: Format, level: &str) {
+    let filter = EnvFilter::try_from_env("MAILWARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_timer(SystemTime)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
+    // A second start (tests in one process) keeps the first.
+    let _ = match format {
+        Format::Text => log.try_init(),
+        Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    };
+}
+
+/// Longest piece of peer text in a log line, in bytes (spec §6).
+const SHOWN: usize = 64;
+
+/// Peer text as it may stand in the log: control and bidirectional-override characters escaped, cut to 64 bytes.
+#[derive(Clone, Copy)]
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut written = 0;
+        for char in self.0.chars() {
+            let (width, escape) = width(char);
+            if written + width > SHOWN {
+                return f.write_str("…");
+            }
+            written += width;
+            if escape { write!(f, "{}", char.escape_default())? } else { write!(f, "{char}")? }
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes `char` takes in the log, and whether it is escaped.
+fn width(char: char) -> (usize, bool) {
+    // Bidirectional controls (Unicode UAX #9) and line separators reorder or break what an operator sees.
+    let hidden =
+        matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    if char.is_control() || hidden || char == '\\' {
+        (char.escape_default().count(), true)
+    } else {
+        (char.len_utf8(), false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_and_bidi_are_escaped() {
+        assert_eq!(Shown("a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\u{1b}[31m");
+        assert_eq!(Shown("a\u{202e}b\u{9b}\x7f").to_string(), "a\\u{202e}b\\u{9b}\\u{7f}");
+        assert_eq!(Shown("grüße").to_string(), "grüße");
+    }
+
+    #[test]
+    fn long_text_is_cut_at_64_bytes() {
+        let shown = Shown(&"x".repeat(100)).to_string();
+        assert_eq!(shown, format!("{}…", "x".repeat(64)));
+        assert!(Shown(&"\n".repeat(100)).to_string().len() <= 64 + '…'.len_utf8());
+    }
+}
