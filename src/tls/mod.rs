@@ -1,0 +1,20 @@
+//! rustls lives here: certificates and keys, who is shown which, and what a listener negotiates.
+//!
+//! Promises: one crypto provider (aws-lc-rs) for the whole program; a listener that was asked for TLS and cannot
+//! have it is an error, never a plaintext listener.
+
+mod certificate;
+mod facts;
+mod pem;
+mod self_signed;
+mod server;
+mod source;
+mod store;
+mod tickets;
+
+pub use certificate::{KeyKind, Loaded};
+pub use facts::{Facts, offered_version};
+pub use server::{HandshakeFault, can_serve, server_config};
+pub use source::{Refreshed, Sources};
+pub use store::{CertStore, Certificates};
+pub use tickets::TicketKeys;

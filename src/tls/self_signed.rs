@@ -1,0 +1,101 @@
+//! The self-signed certificate that a configuration asks for by name: made once, kept in files, made anew when its
+//! names change or it nears its end.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{CertificateParams, DnType, KeyPair};
+
+use super::certificate::{self, Loaded};
+
+/// How long before its end it is made anew.
+pub const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+
+/// Where the pair of `[certificate.<id>]` is kept, given the configuration's folder.
+#[must_use]
+pub fn files(base: &Path, id: &str) -> (PathBuf, PathBuf) {
+    let folder = base.join("certs");
+    (folder.join(format!("{id}-self-signed.crt")), folder.join(format!("{id}-self-signed.key")))
+}
+
+/// Reads the kept pair, or makes one and keeps it. With `keep` false (`mailward check`) nothing is written.
+///
+/// # Errors
+/// Where a pair cannot be made, or cannot be written.
+pub fn load_or_make(base: &Path, id: &str, names: &[String], keep: bool) -> io::Result<Loaded> {
+    let (certificate, key) = files(base, id);
+    if let Some(kept) = kept(&certificate, &key, names) {
+        return Ok(kept);
+    }
+    let (chain, private) = make(names).map_err(io::Error::other)?;
+    if keep {
+        write(&key, private.as_bytes(), 0o600)?;
+        write(&certificate, chain.as_bytes(), 0o644)?;
+    }
+    certificate::load(&chain, &private, SystemTime::now()).map_err(io::Error::other)
+}
+
+fn kept(certificate: &Path, key: &Path, names: &[String]) -> Option<Loaded> {
+    let (chain, key) = (fs::read_to_string(certificate).ok()?, fs::read_to_string(key).ok()?);
+    let now = SystemTime::now();
+    let loaded = certificate::load(&chain, &key, now).ok()?;
+    let lasting = loaded.not_after > now + RENEW_BEFORE;
+    (lasting && loaded.names.iter().eq(names.iter())).then_some(loaded)
+}
+
+fn make(names: &[String]) -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, "mailward self-signed certificate");
+    let now = SystemTime::now();
+    params.not_before = (now - Duration::from_secs(86_400)).into();
+    // Clients cap what they accept at 825 days, self-signed certificates included.
+    params.not_after = (now + Duration::from_secs(820 * 86_400)).into();
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+/// Writes beside, then renames, so that no half-written file is ever read.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    let beside = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn it_is_made_once_kept_and_made_anew_for_other_names() {
+        let base = std::env::temp_dir().join(format!("mailward-self-signed-{}", std::process::id()));
+        let names = vec!["localhost".to_owned()];
+        let first = load_or_make(&base, "dev", &names, true).unwrap();
+        let second = load_or_make(&base, "dev", &names, true).unwrap();
+        assert_eq!(first.key.cert, second.key.cert);
+        let other = load_or_make(&base, "dev", &["mail.test".to_owned()], true).unwrap();
+        assert_ne!(first.key.cert, other.key.cert);
+        assert_eq!(other.names, ["mail.test"]);
+        let mode = fs::metadata(files(&base, "dev").1).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_check_writes_nothing() {
+        let base = std::env::temp_dir().join(format!("mailward-unwritten-{}", std::process::id()));
+        load_or_make(&base, "dev", &["localhost".to_owned()], false).unwrap();
+        assert!(!base.exists());
+    }
+}

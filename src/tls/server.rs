@@ -1,0 +1,193 @@
+//! What a listener negotiates: its versions, suites and groups, its application protocols, and what a failed
+//! handshake is called in the log.
+
+use std::{io, sync::Arc};
+
+use rustls::{
+    AlertDescription, Error, InvalidMessage, PeerIncompatible, ServerConfig, SupportedCipherSuite,
+    SupportedProtocolVersion,
+    crypto::{
+        CryptoProvider, SupportedKxGroup,
+        aws_lc_rs::{self, cipher_suite, kx_group},
+    },
+    server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    version,
+};
+
+use super::KeyKind;
+use crate::{
+    config::{Cipher, Group, Tls, TlsVersion},
+    proto::Protocol,
+};
+
+/// The TLS configuration of one listener in one snapshot.
+///
+/// # Errors
+/// Where rustls finds no way to serve TLS with what is left enabled.
+pub fn server_config(
+    tls: &Tls,
+    protocol: Protocol,
+    certificates: Arc<dyn ResolvesServerCert>,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<Arc<ServerConfig>, Error> {
+    let versions: Vec<&'static SupportedProtocolVersion> = tls.versions.iter().copied().map(version_of).collect();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(tls)))
+        .with_protocol_versions(&versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.ignore_client_order = tls.ignore_client_order;
+    config.alpn_protocols = alpn(protocol).iter().map(|name| name.to_vec()).collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets;
+    config.send_tls13_tickets = 1;
+    // RFC 8446 §8: early data can be replayed, and a mail command must not be.
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// Whether a listener has a suite left that a key of this kind can be used with.
+#[must_use]
+pub fn can_serve(tls: &Tls, kind: KeyKind) -> bool {
+    use Cipher as C;
+    tls.ciphers.iter().any(|cipher| match cipher {
+        C::Tls13Aes256 | C::Tls13Aes128 | C::Tls13ChaCha20 => true,
+        C::EcdsaAes256 | C::EcdsaAes128 | C::EcdsaChaCha20 => kind == KeyKind::Ecdsa,
+        C::RsaAes256 | C::RsaAes128 | C::RsaChaCha20 => kind == KeyKind::Rsa,
+    })
+}
+
+/// The suites of `tls.ciphers` alone: a suite of a version that is not enabled would make rustls prefer a
+/// certificate that the enabled ones cannot use.
+fn provider(tls: &Tls) -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: tls.ciphers.iter().copied().map(suite_of).collect(),
+        kx_groups: tls.groups.iter().copied().map(group_of).collect(),
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// The names that a client may ask for (IANA's registry; `smtp` and `esmtp` are in use without being in it). LMTP
+/// has none, so there an offer is ignored.
+fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
+    match protocol {
+        Protocol::Smtp | Protocol::Submission => &[b"smtp", b"esmtp"],
+        Protocol::Lmtp => &[],
+        Protocol::Imap => &[b"imap"],
+        Protocol::Pop3 => &[b"pop3"],
+        Protocol::ManageSieve => &[b"managesieve"],
+    }
+}
+
+fn version_of(version: TlsVersion) -> &'static SupportedProtocolVersion {
+    match version {
+        TlsVersion::Tls13 => &version::TLS13,
+        TlsVersion::Tls12 => &version::TLS12,
+    }
+}
+
+fn suite_of(cipher: Cipher) -> SupportedCipherSuite {
+    match cipher {
+        Cipher::Tls13Aes256 => cipher_suite::TLS13_AES_256_GCM_SHA384,
+        Cipher::Tls13Aes128 => cipher_suite::TLS13_AES_128_GCM_SHA256,
+        Cipher::Tls13ChaCha20 => cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        Cipher::EcdsaAes256 => cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        Cipher::EcdsaAes128 => cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Cipher::EcdsaChaCha20 => cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        Cipher::RsaAes256 => cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        Cipher::RsaAes128 => cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        Cipher::RsaChaCha20 => cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    }
+}
+
+fn group_of(group: Group) -> &'static dyn SupportedKxGroup {
+    match group {
+        Group::X25519MlKem768 => kx_group::X25519MLKEM768,
+        Group::X25519 => kx_group::X25519,
+        Group::Secp256r1 => kx_group::SECP256R1,
+        Group::Secp384r1 => kx_group::SECP384R1,
+    }
+}
+
+/// Why a handshake failed, as a fixed word for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFault {
+    /// The client has no TLS version that the listener has.
+    NoCommonVersion,
+    /// No suite in common (with the certificates there are).
+    NoCommonCipher,
+    /// No group in common.
+    NoCommonGroup,
+    /// No certificate that the client can verify, or none for its name.
+    NoCertificate,
+    /// The client asked for another protocol (ALPN).
+    WrongApplication,
+    /// What came was not TLS.
+    NotTls,
+    /// The client did not like our certificate.
+    CertificateRefused,
+    /// The client sent an alert.
+    Alert,
+    /// The connection ended within the handshake.
+    Truncated,
+    /// The client broke the protocol.
+    Broken,
+}
+
+impl HandshakeFault {
+    /// Reads it off the error that a handshake ended with.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(error) => Self::of_tls(error),
+            None => Self::Truncated,
+        }
+    }
+
+    fn of_tls(error: &Error) -> Self {
+        use PeerIncompatible as Peer;
+        match error {
+            Error::PeerIncompatible(
+                Peer::Tls12NotOffered
+                | Peer::Tls12NotOfferedOrEnabled
+                | Peer::Tls13RequiredForQuic
+                | Peer::SupportedVersionsExtensionRequired,
+            ) => Self::NoCommonVersion,
+            Error::PeerIncompatible(Peer::NoCipherSuitesInCommon) => Self::NoCommonCipher,
+            Error::PeerIncompatible(
+                Peer::NoKxGroupsInCommon | Peer::NoEcPointFormatsInCommon | Peer::NamedGroupsExtensionRequired,
+            ) => Self::NoCommonGroup,
+            Error::PeerIncompatible(Peer::NoSignatureSchemesInCommon) => Self::NoCertificate,
+            Error::General(text) if text.contains("no server certificate chain resolved") => Self::NoCertificate,
+            Error::NoApplicationProtocol => Self::WrongApplication,
+            Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+                Self::NotTls
+            }
+            Error::AlertReceived(
+                AlertDescription::BadCertificate
+                | AlertDescription::UnknownCA
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateExpired
+                | AlertDescription::UnsupportedCertificate,
+            ) => Self::CertificateRefused,
+            Error::AlertReceived(_) => Self::Alert,
+            _ => Self::Broken,
+        }
+    }
+
+    /// The word.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoCommonVersion => "no-common-tls-version",
+            Self::NoCommonCipher => "no-common-cipher",
+            Self::NoCommonGroup => "no-common-group",
+            Self::NoCertificate => "no-fitting-certificate",
+            Self::WrongApplication => "alpn-of-another-protocol",
+            Self::NotTls => "not-tls",
+            Self::CertificateRefused => "certificate-refused-by-client",
+            Self::Alert => "alert-from-client",
+            Self::Truncated => "ended-within-handshake",
+            Self::Broken => "broken-handshake",
+        }
+    }
+}
