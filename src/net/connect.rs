@@ -1,0 +1,98 @@
+//! One connection to a backend: TCP, a unix socket, or the embedded store's pipe.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+/// A connected backend.
+#[derive(Debug)]
+pub enum BackendStream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+    /// In this process.
+    Embedded(DuplexStream),
+}
+
+/// Connects over TCP, with keepalive and without delay.
+///
+/// # Errors
+/// As `connect(2)`.
+pub async fn tcp(address: SocketAddr) -> io::Result<BackendStream> {
+    let stream = TcpStream::connect(address).await?;
+    tune(&stream);
+    Ok(BackendStream::Tcp(stream))
+}
+
+/// Connects to a unix socket.
+///
+/// # Errors
+/// As `connect(2)`.
+pub async fn unix(path: &Path) -> io::Result<BackendStream> {
+    Ok(BackendStream::Unix(UnixStream::connect(path).await?))
+}
+
+/// How long a TCP connection is silent before the kernel asks whether the peer is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+/// How often it asks then; without an answer to the kernel's usual count of these, the connection is broken.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+
+/// Sets what every connection of ours has: whole replies are sent at once, and a vanished peer is noticed.
+pub fn tune(stream: &TcpStream) {
+    // Neither is worth losing a connection for.
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Calls the same method of whichever stream it is.
+macro_rules! each {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            BackendStream::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            BackendStream::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            BackendStream::Embedded(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for BackendStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for BackendStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,106 @@
+//! Listening sockets: one for each address and worker, and the loop that accepts from one.
+//!
+//! Promises that the loop never waits for a peer, and that running out of descriptors makes it slower, not busy.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the kernel holds for a socket until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// Binds `address` once for each worker, all on the same port (also where it is 0). With `v6_only` an IPv6 socket
+/// leaves IPv4 to another.
+///
+/// # Errors
+/// As `bind(2)` and `listen(2)`.
+pub fn bind(address: SocketAddr, v6_only: bool, workers: usize) -> io::Result<Vec<StdListener>> {
+    let first = bind_one(address, v6_only)?;
+    let bound = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(bind_one(bound, v6_only)?);
+    }
+    Ok(sockets)
+}
+
+fn bind_one(address: SocketAddr, v6_only: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether nobody else listens on `address`: SO_REUSEPORT would let two of our own processes share a port without
+/// a word.
+///
+/// # Errors
+/// As `bind(2)`: the address is taken, or is not ours.
+pub fn probe(address: SocketAddr, v6_only: bool) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
+/// Accepts from one socket, at the pace that the process can bear.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    pause: Duration,
+}
+
+/// The first and the longest pause after accept failed for want of a resource.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+impl Acceptor {
+    /// Accepts from `socket`.
+    ///
+    /// # Errors
+    /// Where the runtime cannot watch it.
+    pub fn new(socket: StdListener) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::from_std(socket)?, pause: PAUSE.0 })
+    }
+
+    /// The next connection, with the peer's address unmapped. Waits out failures.
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.pause = PAUSE.0;
+                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                }
+                Err(error) => self.back_off(&error).await,
+            }
+        }
+    }
+
+    async fn back_off(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        // accept(2): errors of the new connection itself; the next one is fine.
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        if self.pause == PAUSE.0 {
+            tracing::warn!(error = %error, "connections cannot be accepted; waiting for resources");
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+}
