@@ -4,15 +4,20 @@
 //! that the reply that completes the login is the last thing looked at. Passes USER, PASS, APOP, AUTH, CAPA, QUIT,
 //! NOOP, UTF8 and LANG; refuses everything else, and the mechanisms that the client was not shown.
 
+mod commands;
+mod replies;
+
 use std::sync::Arc;
 
-use super::capabilities::{Capabilities, Offered};
+pub(super) use commands::command_limit;
+
+use super::capabilities::Offered;
 use super::reply::{self, Reply, Status};
 use super::words;
 use crate::proto::line::{self, Read};
-use crate::proto::sasl::{self, Exchange};
+use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Limits, Phase, Settings, Start, Violation, Wire};
+use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
 
 /// What stands between client and backend.
 pub struct Pop3Filter {
@@ -50,7 +55,7 @@ enum Asked {
     Capabilities,
     /// AUTH without a mechanism.
     Mechanisms,
-    /// LANG without a language (RFC 6856 §3.2).
+    /// LANG without a language (RFC 6856).
     Languages,
     /// USER, and whom it names.
     User(Option<String>),
@@ -71,12 +76,6 @@ impl Asked {
     }
 }
 
-/// How long the line at the front of `input` may be: an initial response may be as long as a SASL line.
-pub(super) fn command_limit(input: &[u8], limits: &Limits) -> usize {
-    let is_auth = input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-    if is_auth { limits.auth.max(limits.line) } else { limits.line }
-}
-
 impl Pop3Filter {
     /// A filter that has seen nothing yet.
     #[must_use]
@@ -92,132 +91,6 @@ impl Pop3Filter {
             named: None,
             complaint: None,
             complained: false,
-        }
-    }
-
-    /// Takes a whole line of the client.
-    fn take_line(&mut self, text: &[u8], wire: &mut Wire) -> Result<(), Ending> {
-        match std::mem::replace(&mut self.state, State::Ready) {
-            State::Challenged(mut exchange) => {
-                exchange.respond(text);
-                self.ask(text, Asked::Exchange(exchange), wire);
-                Ok(())
-            }
-            State::Refused(refusal) => {
-                words::line(&refusal, &mut wire.to_client);
-                Err(Ending::Refused)
-            }
-            State::Ready => self.take_command(text, wire),
-            state @ (State::Asked(_) | State::LoggedIn(_)) => {
-                self.state = state;
-                Ok(())
-            }
-        }
-    }
-
-    fn take_command(&mut self, text: &[u8], wire: &mut Wire) -> Result<(), Ending> {
-        self.tally.command(&self.settings.limits).map_err(|violation| dismiss(violation, wire))?;
-        let (verb, argument) = line::word(text);
-        let asked = match verb.to_ascii_uppercase().as_slice() {
-            b"USER" => Asked::User(sasl::bounded_name(argument)),
-            b"PASS" => Asked::Login(self.named.take()),
-            b"APOP" if self.timestamp => Asked::Login(sasl::bounded_name(line::word(argument).0)),
-            b"APOP" => return self.refuse("APOP is not possible here", wire),
-            b"AUTH" => return self.authenticate(line::trim_end(argument), text, wire),
-            b"CAPA" => Asked::Capabilities,
-            b"LANG" if line::trim_end(argument).is_empty() => Asked::Languages,
-            b"NOOP" | b"UTF8" | b"LANG" => Asked::Other,
-            b"QUIT" => Asked::Quit,
-            b"STLS" => return self.refuse("STLS is not possible now", wire),
-            _ if line::is_http(text) => return Err(dismiss(Violation::HttpRequest, wire)),
-            _ => return self.refuse("Unknown command", wire),
-        };
-        self.ask(text, asked, wire);
-        Ok(())
-    }
-
-    fn authenticate(&mut self, argument: &[u8], text: &[u8], wire: &mut Wire) -> Result<(), Ending> {
-        let (mechanism, initial) = line::word(argument);
-        if mechanism.is_empty() {
-            self.ask(b"AUTH", Asked::Mechanisms, wire);
-            return Ok(());
-        }
-        if !self.offered.permits(mechanism) {
-            return self.refuse("Unknown mechanism", wire);
-        }
-        let mut exchange = Exchange::new(mechanism);
-        if !initial.is_empty() {
-            exchange.respond(initial);
-        }
-        self.ask(text, Asked::Exchange(exchange), wire);
-        Ok(())
-    }
-
-    /// Sends the backend a line, and holds the client's next one back until it is answered.
-    fn ask(&mut self, text: &[u8], asked: Asked, wire: &mut Wire) {
-        words::line(text, &mut wire.to_backend);
-        self.state = State::Asked(asked);
-    }
-
-    /// Answers a line that cannot go on. In an exchange the backend is still waiting for one: it gets the
-    /// cancellation (RFC 5034 §4), and the client the backend's reply to it.
-    fn refuse(&mut self, why: &str, wire: &mut Wire) -> Result<(), Ending> {
-        self.tally.error(&self.settings.limits).map_err(|violation| dismiss(violation, wire))?;
-        match std::mem::replace(&mut self.state, State::Ready) {
-            State::Challenged(exchange) => self.ask(b"*", Asked::Exchange(exchange), wire),
-            State::Refused(refusal) => {
-                words::line(&refusal, &mut wire.to_client);
-                return Err(Ending::Refused);
-            }
-            state => {
-                words::line(format!("-ERR {why}").as_bytes(), &mut wire.to_client);
-                self.state = state;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the backend's reply to what it was asked.
-    fn take_reply(&mut self, asked: Asked, reply: &Reply<'_>, wire: &mut Wire) -> Result<(), Ending> {
-        if reply.status == Status::Challenge && !matches!(asked, Asked::Exchange(_)) {
-            return Err(break_off(wire));
-        }
-        words::line(reply.text, &mut wire.to_client);
-        match (asked, reply.status) {
-            (Asked::Quit, _) => return Err(Ending::Closed),
-            (Asked::Exchange(exchange), Status::Challenge) => self.state = State::Challenged(exchange),
-            (Asked::Exchange(exchange), Status::Positive) => self.state = State::LoggedIn(exchange.user()),
-            (Asked::Login(user), Status::Positive) => self.state = State::LoggedIn(user),
-            (Asked::User(user), Status::Positive) => self.named = user,
-            (Asked::User(_) | Asked::Login(_) | Asked::Exchange(_), _) if reply::wants_tls(reply.text) => {
-                self.complain(Complaint::LoginRefusedInPlaintext);
-            }
-            (asked, _) => self.take_list(&asked, reply.list, wire),
-        }
-        Ok(())
-    }
-
-    /// Sends on what is left of a list, if the reply has one.
-    fn take_list(&mut self, asked: &Asked, list: Option<&[u8]>, wire: &mut Wire) {
-        let Some(list) = list else { return };
-        match asked {
-            Asked::Capabilities => self.show_capabilities(list, wire),
-            Asked::Mechanisms => {
-                let mechanisms = reply::mechanisms(list);
-                mechanisms.iter().for_each(|mechanism| words::line(mechanism, &mut wire.to_client));
-                self.offered.by_auth = Some(mechanisms);
-            }
-            _ => reply::lines(list).for_each(|text| words::line(text, &mut wire.to_client)),
-        }
-        words::line(b".", &mut wire.to_client);
-    }
-
-    fn show_capabilities(&mut self, list: &[u8], wire: &mut Wire) {
-        let capabilities = Capabilities::filter(list);
-        wire.to_client.extend_from_slice(&capabilities.lines);
-        self.offered.by_capa = capabilities.mechanisms;
-        if !capabilities.login {
-            self.complain(Complaint::LoginRefusedInPlaintext);
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) fn lines(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether a refusal of a login says that the backend wants TLS on its own leg. The code `[AUTH]` (RFC 3206 §4)
+/// Whether a refusal of a login says that the backend wants TLS on its own leg. The code `[AUTH]` (RFC 3206)
 /// says no more than that something is wrong with the credentials.
 pub(super) fn wants_tls(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text).to_ascii_lowercase();

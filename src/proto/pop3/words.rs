@@ -11,7 +11,7 @@ pub(super) fn line(text: &[u8], output: &mut Vec<u8>) {
 /// The words for a client that mailward takes leave of.
 pub(super) fn farewell(farewell: Farewell) -> &'static [u8] {
     match farewell {
-        // RFC 3206 §3: SYS/TEMP says that the same may succeed later, so the password is not asked for again.
+        // RFC 3206: SYS/TEMP says that the same may succeed later, so the password is not asked for again.
         Farewell::Busy => b"-ERR [SYS/TEMP] Too many connections, try again later",
         Farewell::BackendDown => b"-ERR [SYS/TEMP] The mail server is not available, try again later",
         Farewell::BackendLost => b"-ERR [SYS/TEMP] The mail server was lost, try again later",
@@ -28,6 +28,7 @@ pub(super) fn violation(violation: Violation) -> &'static [u8] {
         Violation::TooManyCommands => b"-ERR Too many commands, goodbye",
         Violation::TooManyErrors => b"-ERR Too many errors, goodbye",
         Violation::HttpRequest => b"-ERR This is not a web server, goodbye",
+        // The others cannot come up in POP3.
         _ => b"-ERR Goodbye",
     }
 }

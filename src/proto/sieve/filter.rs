@@ -1,63 +1,187 @@
-//! ManageSieve inside TLS.
+//! ManageSieve inside TLS, until the login (spec §4.2).
+//!
+//! Promises that one command at a time is with the backend, that only whole commands and whole replies cross, and
+//! that the reply that completes the login is the last thing looked at. Passes AUTHENTICATE, CAPABILITY, NOOP and
+//! LOGOUT (RFC 5804 §2); refuses everything else, and the mechanisms that the client was not shown.
+
+mod commands;
+mod replies;
 
 use std::sync::Arc;
 
-use crate::proto::{Complaint, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
+pub(super) use commands::authenticates;
 
-/// How long the backend's greeting is: see [`crate::proto::greeting_end`].
-///
-/// # Errors
-/// See there.
-pub fn greeting_end(_input: &[u8]) -> Result<Option<usize>, Violation> {
-    unimplemented!()
-}
+use super::reader::{Read, Reader};
+use super::reply::{self, Status};
+use super::words;
+use crate::proto::sasl::Exchange;
+use crate::proto::tally::Tally;
+use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
 
 /// What stands between client and backend.
 pub struct SieveFilter {
     settings: Arc<Settings>,
+    start: Start,
+    state: State,
+    reader: Reader,
+    tally: Tally,
+    /// The mechanisms in the last list that the client was sent.
+    offered: Option<Vec<Vec<u8>>>,
+    complaint: Option<Complaint>,
+    complained: bool,
+}
+
+/// Whose turn it is.
+enum State {
+    /// The client's: nothing is under way.
+    Ready,
+    /// The backend's: it was sent this.
+    Asked(Asked),
+    /// The client's: its next string answers the backend's challenge.
+    Challenged(Exchange),
+    /// Nobody's: the rest is not looked at.
+    LoggedIn(Option<String>),
+}
+
+/// A command that the backend has not answered yet.
+enum Asked {
+    /// CAPABILITY.
+    Capabilities,
+    /// AUTHENTICATE, or a response to a challenge.
+    Exchange(Exchange),
+    /// LOGOUT.
+    Logout,
+    /// NOOP.
+    Noop,
 }
 
 impl SieveFilter {
     /// A filter that has seen nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, _start: Start, _encrypted: bool) -> Self {
-        Self { settings }
+    pub fn new(settings: Arc<Settings>, start: Start, _encrypted: bool) -> Self {
+        Self {
+            settings,
+            start,
+            state: State::Ready,
+            reader: Reader::default(),
+            tally: Tally::default(),
+            offered: None,
+            complaint: None,
+            complained: false,
+        }
+    }
+
+    fn complain(&mut self, complaint: Complaint) {
+        if !std::mem::replace(&mut self.complained, true) {
+            self.complaint = Some(complaint);
+        }
     }
 }
 
+/// Tells the client that the backend cannot be followed any more.
+fn break_off(wire: &mut Wire) -> Ending {
+    words::line(words::farewell(Farewell::BackendLost), &mut wire.to_client);
+    Ending::Backend(Violation::Backend)
+}
+
+/// Writes the last words for a client that broke the protocol or a limit.
+fn dismiss(violation: Violation, wire: &mut Wire) -> Ending {
+    words::line(words::violation(violation), &mut wire.to_client);
+    Ending::Client(violation)
+}
+
+/// The front of an input is used up, and the session may have come to its end by that.
+fn used(length: usize, taken: Result<(), Ending>) -> Flow {
+    taken.map_or_else(Flow::End, |()| Flow::Consume(length))
+}
+
 impl Filter for SieveFilter {
-    fn greeting(&mut self, _greeting: &[u8], _wire: &mut Wire) -> Flow {
-        let _ = &self.settings;
-        unimplemented!()
+    fn greeting(&mut self, greeting: &[u8], wire: &mut Wire) -> Flow {
+        match reply::first(greeting) {
+            Ok(Some(reply)) if reply.status != Status::Positive => return replies::pass_refusal(&reply, wire),
+            // RFC 5804 §2.2: the list is sent again once TLS is up. In plaintext the client has had mailward's.
+            Ok(Some(reply)) if matches!(self.start, Start::Opened(_)) => _ = self.learn(&reply),
+            Ok(Some(reply)) => {
+                if let Err(ending) = self.show(&reply, wire) {
+                    return Flow::End(ending);
+                }
+            }
+            Ok(None) | Err(_) => return Flow::End(break_off(wire)),
+        }
+        Flow::Consume(greeting.len())
     }
-    fn client(&mut self, _input: &[u8], _wire: &mut Wire) -> Flow {
-        unimplemented!()
+
+    fn client(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        match self.state {
+            State::LoggedIn(_) => return Flow::Pass(input.len()),
+            State::Asked(_) => return Flow::Wait,
+            State::Ready | State::Challenged(_) => {}
+        }
+        let bounds = self.bounds(input);
+        match self.reader.read(input, &bounds) {
+            Read::Partial => Flow::More,
+            Read::Taken(length) => Flow::Consume(length),
+            Read::Whole(length, command) => used(length, self.take_command(&command, wire)),
+            Read::Flawed(length) => used(length, self.refuse("Too long, or not a command", wire)),
+            Read::Over(violation) => Flow::End(dismiss(violation, wire)),
+        }
     }
-    fn backend(&mut self, _input: &[u8], _wire: &mut Wire) -> Flow {
-        unimplemented!()
+
+    fn backend(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Asked(asked) => self.take_reply(asked, input, wire),
+            state @ State::LoggedIn(_) => {
+                self.state = state;
+                Flow::Pass(input.len())
+            }
+            state @ (State::Ready | State::Challenged(_)) => {
+                self.state = state;
+                self.take_unasked(input, wire)
+            }
+        }
     }
+
     fn client_ended(&mut self) -> bool {
-        unimplemented!()
+        // Only whole commands go on, so that the backend is never in the middle of one.
+        true
     }
-    fn backend_lost(&mut self, _wire: &mut Wire) -> Flow {
-        unimplemented!()
+
+    fn backend_lost(&mut self, wire: &mut Wire) -> Flow {
+        self.farewell(Farewell::BackendLost, wire);
+        Flow::End(Ending::BackendLost)
     }
-    fn farewell(&mut self, _farewell: Farewell, _wire: &mut Wire) -> bool {
-        unimplemented!()
+
+    fn farewell(&mut self, farewell: Farewell, wire: &mut Wire) -> bool {
+        if self.steps_aside() {
+            return false;
+        }
+        words::line(words::farewell(farewell), &mut wire.to_client);
+        true
     }
+
     fn phase(&self) -> Phase {
-        unimplemented!()
+        match self.state {
+            State::Ready | State::Challenged(_) => Phase::Command,
+            State::Asked(_) | State::LoggedIn(_) => Phase::Transfer,
+        }
     }
+
     fn awaits_login(&self) -> bool {
-        unimplemented!()
+        !self.steps_aside()
     }
+
     fn steps_aside(&self) -> bool {
-        unimplemented!()
+        matches!(self.state, State::LoggedIn(_))
     }
+
     fn user(&self) -> Option<&str> {
-        unimplemented!()
+        match &self.state {
+            State::LoggedIn(user) => user.as_deref(),
+            _ => None,
+        }
     }
+
     fn complaint(&mut self) -> Option<Complaint> {
-        unimplemented!()
+        self.complaint.take()
     }
 }

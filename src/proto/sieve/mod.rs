@@ -1,7 +1,15 @@
 //! ManageSieve (RFC 5804).
 
+mod capabilities;
 mod filter;
 mod greeter;
+mod reader;
+mod reply;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod words;
 
-pub use filter::{SieveFilter, greeting_end};
+pub use filter::SieveFilter;
 pub use greeter::SieveGreeter;
+pub use reply::greeting_end;

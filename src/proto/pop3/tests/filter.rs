@@ -1,6 +1,6 @@
 //! POP3 inside TLS.
 
-use super::harness::{LIMITS, Says, Session, plaintext, play, settings};
+use super::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
 use crate::proto::{Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, Start, Violation, greeting_end};
 use Says::{Backend as B, Client as C};
 
@@ -440,6 +440,54 @@ fn a_browser_inside_tls_is_shown_out_at_once() {
     let mut session = greeted();
     session.client("POST / HTTP/1.1\r\n");
     assert_eq!(session.ended, Some(Ending::Client(Violation::HttpRequest)));
+}
+
+#[test]
+fn no_soup_is_understood_by_halves() {
+    let client = [
+        "USER tim",
+        "PASS x",
+        "AUTH ",
+        "PLAIN",
+        "EXTERNAL",
+        "CAPA",
+        "*",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        " ",
+        "LANG",
+        "STLS",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "APOP a b",
+        "QUIT",
+    ];
+    let backend = [
+        "+OK",
+        "-ERR",
+        "+ ",
+        ".",
+        "..",
+        "USER",
+        "SASL PLAIN EXTERNAL",
+        "STLS",
+        "XCLIENT",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        "+OK\r\n",
+        "-ERR\r\n",
+        "+ \r\n",
+    ];
+    for (client, backend) in soups(&client, 1000).zip(soups(&backend, 1000)) {
+        stir(&settings(Protocol::Pop3), GREETING, &client, &backend);
+    }
 }
 
 #[test]

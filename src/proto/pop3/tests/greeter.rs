@@ -1,6 +1,6 @@
 //! POP3 before TLS.
 
-use super::harness::{LIMITS, plaintext, settings, talk, talk_any, talk_in};
+use super::harness::{LIMITS, plaintext, settings, soups, talk, talk_any, talk_in};
 use crate::proto::{Farewell, Opening, Outcome, Protocol, Violation, greeter};
 
 /// What the greeter says to `input`, which comes to no end.
@@ -126,6 +126,30 @@ fn an_endless_line_ends_the_session() {
 fn nul_and_lone_cr_are_refused() {
     assert_eq!(said("ST\0LS\r\nNOOP\r\n"), "-ERR NUL and CR cannot be part of a command\r\n+OK\r\n");
     assert_eq!(said("NOOP\rSTLS\r\nNOOP\r\n"), "-ERR NUL and CR cannot be part of a command\r\n+OK\r\n");
+}
+
+#[test]
+fn no_soup_is_understood_by_halves() {
+    let fragments = [
+        "NOOP",
+        "CAPA",
+        "AUTH ",
+        "USER ",
+        "STL",
+        "QUIT",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        " ",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    ];
+    for soup in soups(&fragments, 150) {
+        talk_any(&settings(Protocol::Pop3), &soup);
+        talk_any(&plaintext(Protocol::Pop3), &soup);
+    }
 }
 
 #[test]

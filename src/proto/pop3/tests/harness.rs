@@ -107,15 +107,13 @@ impl Session {
 
     /// The client sends something. Answers what the backend was sent since it was asked last.
     pub(in crate::proto) fn client(&mut self, bytes: impl AsRef<[u8]>) -> String {
-        self.from_client.extend_from_slice(bytes.as_ref());
-        self.pump();
+        self.receive_client(bytes.as_ref());
         text(&std::mem::take(&mut self.to_backend))
     }
 
     /// The backend sends something. Answers what the client was sent since it was asked last.
     pub(in crate::proto) fn backend(&mut self, bytes: impl AsRef<[u8]>) -> String {
-        self.from_backend.extend_from_slice(bytes.as_ref());
-        self.pump();
+        self.receive_backend(bytes.as_ref());
         self.heard()
     }
 
@@ -159,6 +157,16 @@ impl Session {
         self.filter.complaint()
     }
 
+    fn receive_client(&mut self, bytes: &[u8]) {
+        self.from_client.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    fn receive_backend(&mut self, bytes: &[u8]) {
+        self.from_backend.extend_from_slice(bytes);
+        self.pump();
+    }
+
     /// Shows both sides' bytes until neither gets on.
     fn pump(&mut self) {
         while self.step(true) || self.step(false) {}
@@ -195,10 +203,35 @@ impl Session {
             Flow::Consume(_) => return false,
             Flow::More | Flow::Wait => return false,
             Flow::End(ending) => self.ended = Some(ending),
-            Flow::Cut(_) => panic!("POP3 has nothing to cut"),
+            Flow::Cut(_) => panic!("there is nothing to cut before a login"),
         }
         true
     }
+}
+
+/// Inputs made of `fragments` in an order that is the same in every run and has no other meaning.
+pub(in crate::proto) fn soups(fragments: &[&str], count: u64) -> impl Iterator<Item = Vec<u8>> {
+    (1..=count).map(move |seed| {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut soup = Vec::new();
+        for _ in 0..12 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            soup.extend_from_slice(fragments[(state >> 33) as usize % fragments.len()].as_bytes());
+        }
+        soup
+    })
+}
+
+/// Shows both sides of a session the same soup, whole and byte by byte, and asserts that it is the same for both.
+pub(in crate::proto) fn stir(settings: &Settings, greeting: &'static [u8], client: &[u8], backend: &[u8]) {
+    let came = |pieces: usize| {
+        let mut session = Session::new(settings.clone(), Start::Greeting, greeting);
+        client.chunks(pieces).for_each(|piece| session.receive_client(piece));
+        backend.chunks(pieces).for_each(|piece| session.receive_backend(piece));
+        let (to_client, to_backend) = (text(&session.to_client), text(&session.to_backend));
+        Came { to_client, to_backend, ended: session.ended, user: session.user(), complaint: session.complaint() }
+    };
+    assert_eq!(came(1), came(usize::MAX), "{:?} and {:?}", text(client), text(backend));
 }
 
 /// What one side of a dialogue sends.

@@ -1,0 +1,4 @@
+//! What ManageSieve promises, rule by rule.
+
+mod filter;
+mod greeter;
