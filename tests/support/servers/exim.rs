@@ -1,0 +1,83 @@
+//! Exim as a sender: it takes one message and hands it at once to one host, by BDAT where that offers CHUNKING.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::template::{fill, number_of};
+use crate::support::{Ran, Scratch, run};
+
+/// Where Exim sends, and how.
+#[derive(Debug)]
+pub struct Exim {
+    to: SocketAddr,
+    tls: Option<(PathBuf, String)>,
+    chunking: bool,
+    lmtp: bool,
+}
+
+impl Exim {
+    /// An Exim that sends to this address without TLS, by BDAT if it may.
+    pub fn to(address: SocketAddr) -> Self {
+        Self { to: address, tls: None, chunking: true, lmtp: false }
+    }
+
+    /// Sends only after STARTTLS, naming this server, and only if `ca` vouches for the certificate.
+    pub fn tls(mut self, server_name: &str, ca: &Path) -> Self {
+        self.tls = Some((ca.to_owned(), server_name.to_owned()));
+        self
+    }
+
+    /// Sends by DATA, whatever is offered.
+    pub fn by_data(mut self) -> Self {
+        self.chunking = false;
+        self
+    }
+
+    /// Sends by LMTP.
+    pub fn lmtp(mut self) -> Self {
+        self.lmtp = true;
+        self
+    }
+
+    /// Sends a message and waits for the outcome: exit code 0 means that Exim took it, its log (printed to standard error, with
+    /// `=>` for each delivery, `==` or `**` for a failed one) what became of it.
+    pub fn send(&self, from: &str, to: &[&str], message: &[u8]) -> Ran {
+        let scratch = Scratch::new("exim");
+        let user = number_of("/etc/passwd", "Debian-exim");
+        scratch.directory_of("spool", user, user, 0o750);
+        let log = scratch.directory_of("log", user, user, 0o750).join("mainlog");
+        let configuration = scratch.write("exim.conf", self.configuration(scratch.path()));
+        let mut command = Command::new(program());
+        // -odf delivers before it returns; with -i a line of a single dot does not end the message.
+        command.arg("-C").arg(configuration).args(["-odf", "-i", "-f", from]).args(to);
+        let mut ran = run(&command, message);
+        ran.err += &std::fs::read_to_string(log).unwrap_or_default();
+        ran
+    }
+
+    fn configuration(&self, directory: &Path) -> String {
+        let yes = |is: bool| if is { "*" } else { "" };
+        let tls = self.tls.is_some();
+        let values = [
+            ("DIR", directory.display().to_string()),
+            ("EXIM", program().display().to_string()),
+            ("HOST", self.to.ip().to_string().replace(':', "::")),
+            ("PORT", self.to.port().to_string()),
+            ("PROTOCOL", if self.lmtp { "lmtp" } else { "smtp" }.into()),
+            ("CHUNKING", yes(self.chunking).into()),
+            ("REQUIRE_TLS", yes(tls).into()),
+            ("AVOID_TLS", yes(!tls).into()),
+            ("CA", self.tls.as_ref().map(|(ca, _)| ca.display().to_string()).unwrap_or_default()),
+            ("SERVER_NAME", self.tls.as_ref().map(|(_, name)| name.clone()).unwrap_or_default()),
+        ];
+        fill("exim/exim.conf", &values.each_ref().map(|(name, value)| (*name, value.as_str())))
+    }
+}
+
+/// Exim conflicts with Postfix as a package, so `tests/run` unpacks it here.
+fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("exim").join("usr/sbin/exim4");
+    assert!(program.exists(), "{} is missing; tests/run installs it", program.display());
+    program
+}

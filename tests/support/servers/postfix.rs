@@ -1,0 +1,175 @@
+//! Postfix: SMTP and submission in plaintext, delivering to Dovecot or to a maildir. It has no client for other machines.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::dovecot::{Dovecot, greets, messages_in};
+use super::template::{MAIL_USER, fill, number_of};
+use crate::support::process::port::{Port, reserve_port};
+use crate::support::process::supervised::Supervised;
+use crate::support::process::wait::eventually;
+use crate::support::{DOMAIN, HOST, Scratch};
+
+/// A running Postfix.
+#[derive(Debug)]
+pub struct Postfix {
+    server: Supervised,
+    smtp: Port,
+    submission: Port,
+    scratch: Scratch,
+}
+
+/// What a test may ask of Postfix before it starts.
+#[derive(Debug, Default)]
+pub struct PostfixBuilder {
+    networks: String,
+    sasl: Option<SocketAddr>,
+    lmtp: Option<SocketAddr>,
+    tls: Option<(PathBuf, String)>,
+    further: String,
+}
+
+impl Postfix {
+    /// A Postfix that trusts nobody and delivers to a maildir, until the builder says otherwise.
+    pub fn builder() -> PostfixBuilder {
+        PostfixBuilder::default()
+    }
+
+    /// Where SMTP (port 25 of a real one) is served.
+    pub fn smtp(&self) -> SocketAddr {
+        self.smtp.address()
+    }
+
+    /// Where submission (port 587) is served.
+    pub fn submission(&self) -> SocketAddr {
+        self.submission.address()
+    }
+
+    /// The messages in the maildir of a Postfix that was not told where to deliver, as stored (LF line ends), oldest first.
+    pub fn messages(&self) -> Vec<Vec<u8>> {
+        messages_in(&self.scratch.join("mail/inbox"))
+    }
+
+    /// Waits for the first message in the maildir and returns it.
+    #[track_caller]
+    pub fn delivery(&self) -> Vec<u8> {
+        let first = eventually(|| self.messages().into_iter().next());
+        first.unwrap_or_else(|| panic!("nothing was delivered: {}", self.log()))
+    }
+
+    /// The recipients of other domains whose mail was accepted and, here, thrown away. A gateway that makes no open relay leaves
+    /// this empty.
+    pub fn relayed(&self) -> Vec<String> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains("postfix/discard["));
+        lines.filter_map(|line| line.split_once("to=<")?.1.split_once('>')).map(|(to, _)| to.to_owned()).collect()
+    }
+
+    /// Waits until mail for this recipient was thrown away.
+    #[track_caller]
+    pub fn await_relayed(&self, recipient: &str) {
+        let done = eventually(|| self.relayed().iter().any(|it| it == recipient).then_some(()));
+        assert!(done.is_some(), "nothing was relayed to {recipient}: {}", self.log());
+    }
+
+    /// What Postfix printed and logged so far.
+    pub fn log(&self) -> String {
+        self.server.output()
+    }
+
+    /// The process group of all its processes.
+    pub fn group(&self) -> u32 {
+        self.server.group()
+    }
+}
+
+impl PostfixBuilder {
+    /// Delivers to this Dovecot by LMTP and asks it for passwords on submission.
+    pub fn deliver_to(mut self, dovecot: &Dovecot) -> Self {
+        self.lmtp = Some(dovecot.lmtp());
+        self.ask(dovecot)
+    }
+
+    /// Asks this Dovecot for passwords on submission.
+    pub fn ask(mut self, dovecot: &Dovecot) -> Self {
+        self.sasl = Some(dovecot.sasl());
+        self
+    }
+
+    /// Delivers by LMTP to this address, with STARTTLS and a certificate for `name` that `ca` vouches for.
+    pub fn deliver_by_tls(mut self, address: SocketAddr, name: &str, ca: &Path) -> Self {
+        self.lmtp = Some(address);
+        self.tls = Some((ca.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// Relays anywhere for clients of this network, as old servers do for their neighbours.
+    pub fn trust(mut self, network: &str) -> Self {
+        self.networks = network.into();
+        self
+    }
+
+    /// Adds lines to the end of `main.cf`.
+    pub fn further(mut self, lines: &str) -> Self {
+        self.further += lines;
+        self
+    }
+
+    /// Starts it and waits until it greets.
+    pub fn start(self) -> Postfix {
+        assert!(rustix::process::geteuid().is_root(), "Postfix starts only as root");
+        let (smtp, submission) = (reserve_port(), reserve_port());
+        let scratch = Scratch::new("postfix");
+        lay_out(&scratch);
+        let configuration = scratch.directory("conf");
+        scratch.write("conf/main.cf", self.main(scratch.path()));
+        scratch.write("conf/master.cf", self.master(&smtp, &submission));
+        let mut command = Command::new("/usr/lib/postfix/sbin/master");
+        // -d keeps it in the foreground and in its process group.
+        command.arg("-d").arg("-c").arg(configuration);
+        let address = smtp.address();
+        let server = Supervised::start(&command, scratch.path(), || greets(address, "220 "));
+        Postfix { server, smtp, submission, scratch }
+    }
+
+    fn main(&self, directory: &Path) -> String {
+        let values = [
+            ("DIR", directory.display().to_string()),
+            ("DOMAIN", DOMAIN.to_owned()),
+            ("UID", MAIL_USER.to_string()),
+            ("NETWORKS", self.networks.clone()),
+            // Postfix takes no empty value for these two, needed or not.
+            ("SASL", self.sasl.map_or("unused".into(), |it| format!("inet:{it}"))),
+            ("DELIVERY", self.lmtp.map_or("virtual".into(), lmtp)),
+            ("LMTP_TLS", if self.tls.is_some() { "verify" } else { "none" }.into()),
+            ("LMTP_CA", self.tls.as_ref().map(|(ca, _)| ca.display().to_string()).unwrap_or_default()),
+            ("LMTP_NAME", self.tls.as_ref().map_or("unused".into(), |(_, name)| name.clone())),
+        ];
+        fill("postfix/main.cf", &values.each_ref().map(|(name, value)| (*name, value.as_str()))) + &self.further
+    }
+
+    fn master(&self, smtp: &Port, submission: &Port) -> String {
+        let auth = if self.sasl.is_some() { "yes" } else { "no" };
+        let (host, smtp, submission) = (HOST.to_string(), smtp.number().to_string(), submission.number().to_string());
+        let values = [("ADDRESS", host.as_str()), ("SMTP", &smtp), ("SUBMISSION", &submission), ("AUTH", auth)];
+        fill("postfix/master.cf", &values)
+    }
+}
+
+/// The directories Postfix demands, with the owners and modes it demands.
+fn lay_out(scratch: &Scratch) {
+    let (user, group) = (number_of("/etc/passwd", "postfix"), number_of("/etc/group", "postdrop"));
+    scratch.directory_of("data", user, 0, 0o700);
+    scratch.directory_of("mail", MAIL_USER, MAIL_USER, 0o700);
+    scratch.directory("queue/pid");
+    for name in ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "trace"] {
+        scratch.directory_of(&format!("queue/{name}"), user, 0, 0o700);
+    }
+    scratch.directory_of("queue/public", user, group, 0o710);
+    scratch.directory_of("queue/maildrop", user, group, 0o730);
+}
+
+fn lmtp(address: SocketAddr) -> String {
+    format!("lmtp:inet:{}:{}", address.ip(), address.port())
+}
