@@ -83,8 +83,10 @@ pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
 
 /// The table that knows `name`, by its pattern: `server.listener.<id>`.
 pub(super) fn home_of(name: &str) -> Option<&'static str> {
-    let home = |path: &'static str| path.rmatch_indices(name).find_map(|(at, _)| home_at(path, at, name));
-    keys().iter().find_map(|path| home(path)).filter(|home| !home.is_empty())
+    let home = |path: &'static String| path.match_indices(name).find_map(|(at, _)| home_at(path, at, name));
+    let homes = keys().iter().filter_map(home);
+    // What stands in [server] holds for all that is below it.
+    homes.min_by_key(|home| (!home.starts_with("server"), home.len()))
 }
 
 fn home_at(path: &'static str, at: usize, name: &str) -> Option<&'static str> {

@@ -57,11 +57,12 @@ impl Findings {
         Position { file: self.file.clone(), line, column: before.map_or(0, |before| before.chars().count()) + 1 }
     }
 
-    /// Notes that the text is not TOML.
+    /// Notes that a line is not TOML, once.
     pub(super) fn broken(&mut self, offset: usize, what: &str) {
         let at = self.position(offset);
-        self.broken_lines.insert(at.line);
-        self.note(Severity::Error, at, "", what, "");
+        if self.broken_lines.insert(at.line) {
+            self.note(Severity::Error, at, "", what, "");
+        }
     }
 
     /// Notes an error of a key or its value.
@@ -79,6 +80,12 @@ impl Findings {
         if self.broken_lines.is_empty() {
             self.error(key, what, right);
         }
+    }
+
+    /// Whether anything was noted of the table `path` or of what is in it.
+    pub(super) fn speaks_of(&self, path: &str) -> bool {
+        let within = |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.problems.iter().any(|problem| within(&problem.key))
     }
 
     /// All problems in the order of the file, each once.

@@ -124,13 +124,12 @@ pub(super) fn parse_bind(text: &str) -> Result<SocketAddr, Refusal> {
 
 fn bind_refusal(text: &str) -> Refusal {
     if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        return Refusal::new("has no port", "write \"0.0.0.0:25\" or \"[::]:25\"");
+        return Refusal::new("has no port", "write \"192.0.2.1:25\", or \"[::]:25\" for all addresses of the machine");
     }
     let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
-    match parse_port(port) {
-        Some(port) => Refusal::new("names no IP address", format!("to listen on all of them write \"[::]:{port}\"")),
-        None => Refusal::new("is not an IP address with a port", "write \"192.0.2.1:25\" or \"[::]:25\""),
-    }
+    // What a macro stands for may be in `text`, and must not be in the answer.
+    let what = if parse_port(port).is_some() { "names no IP address" } else { "is not an IP address with a port" };
+    Refusal::new(what, "write \"192.0.2.1:25\", or \"[::]:25\" for all addresses of the machine")
 }
 
 /// Whether `name` can be a host's: labels of letters, digits, '-' and '_', in all at most 253 bytes.

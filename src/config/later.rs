@@ -3,7 +3,7 @@
 //! A line leaves this table in the commit that brings what it names.
 
 /// A key (`*` stands for an id, or for any key of a table), or a key and one of its values, and what it is about.
-const LATER: [(&str, &str); 37] = [
+const LATER: [(&str, &str); 35] = [
     ("acme", "take certificates from an ACME authority"),
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
@@ -17,7 +17,6 @@ const LATER: [(&str, &str); 37] = [
     ("server.blocked-ip", "ban addresses"),
     ("server.allowed-ip", "ban addresses"),
     ("server.exempt-networks", "limit or ban addresses"),
-    ("server.limit.per-address", "limit single addresses"),
     ("server.tls.client-ca", "ask for client certificates"),
     ("server.tls.client-auth", "ask for client certificates"),
     ("server.bare-newline", "choose what becomes of bare line ends"),
@@ -28,7 +27,6 @@ const LATER: [(&str, &str); 37] = [
     ("server.listener.*.multi-domain", "carry mail to other servers"),
     ("server.listener.*.auto-ban", "ban addresses"),
     ("server.listener.*.exempt-networks", "limit or ban addresses"),
-    ("server.listener.*.limit.per-address", "limit single addresses"),
     ("server.listener.*.bare-newline", "choose what becomes of bare line ends"),
     ("server.listener.*.hide-extensions", "hide further extensions"),
     ("server.listener.*.tls.client-ca", "ask for client certificates"),

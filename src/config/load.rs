@@ -12,7 +12,7 @@ use super::{
     Config, Problems, file,
     findings::{Findings, Key},
     resolve::{Plan, resolve},
-    rules,
+    rules, syntax,
 };
 
 /// The largest configuration, in bytes.
@@ -58,11 +58,11 @@ pub fn parse(text: &str, path: &Path) -> Result<(Config, Problems), Problems> {
     // Some editors put a byte order mark in front, which no column counts.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut found = Findings::new(text, path);
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let offset = error.span().map_or(text.len(), |span| span.start);
-        found.broken(offset, error.message());
+    let (text, faults) = syntax::repair(text);
+    for fault in faults {
+        found.broken(fault.offset, &fault.what);
     }
+    let (document, _) = DeTable::parse_recoverable(&text);
     let file = file::read(document.get_ref(), &mut found);
     let plans: Vec<_> = file.listeners.iter().map(|table| Plan::new(table, &file)).collect();
     rules::check(&file, &plans, &mut found);

@@ -22,6 +22,7 @@ mod rules;
 mod section;
 mod setting;
 mod shared;
+mod syntax;
 mod text;
 mod tls;
 mod word;

@@ -5,7 +5,7 @@ pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) 
     let word = folded(word);
     // Longer words are no slip of the pen, and the work grows with the square.
     let allowed = (1..=64).contains(&word.len()).then(|| (word.len() / 3).clamp(1, 3))?;
-    let near = names.into_iter().map(|name| (distance(&word, &folded(name)), name));
+    let near = names.into_iter().map(|name| (slips(&word, &folded(name)), name));
     near.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
@@ -13,6 +13,17 @@ pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) 
 pub(super) fn choices(word: &str, names: &[&str]) -> String {
     let guess = nearest(word, names.iter().copied()).map(|name| format!("did you mean {name}? "));
     format!("{}known here: {}", guess.unwrap_or_default(), names.join(", "))
+}
+
+/// How many slips of the pen lie between two words; letters in another order are one.
+fn slips(word: &[char], name: &[char]) -> usize {
+    let sorted = |word: &[char]| {
+        let mut letters = word.to_vec();
+        letters.sort_unstable();
+        letters
+    };
+    let distance = distance(word, name);
+    if distance > 1 && sorted(word) == sorted(name) { 1 } else { distance }
 }
 
 fn folded(word: &str) -> Vec<char> {
@@ -57,6 +68,7 @@ mod tests {
         let names = ["hostname", "workers", "drain"];
         assert_eq!(nearest("hostnmae", names), Some("hostname"));
         assert_eq!(nearest("Host_Name", names), Some("hostname"));
+        assert_eq!(nearest("mial", ["main", "mail"]), Some("mail"));
         assert_eq!(nearest("motd", names), None);
         assert_eq!(nearest(&"x".repeat(100_000), names), None);
     }

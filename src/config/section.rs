@@ -100,14 +100,11 @@ impl<'d, 'f> Section<'d, 'f> {
 
     fn report_rest(&mut self) {
         let mut refused = HashSet::new();
-        for (name, value) in self.entries.into_iter().flatten() {
-            if self.taken.contains(&name.get_ref().as_ref()) {
-                continue;
-            }
-            let path = dotted(&self.key.path, name.get_ref());
-            // The key of a [table] stands where its value does: at the header.
-            let offset = name.span().start.min(value.span().start);
-            let key = Key { path, offset };
+        let entries = self.entries.into_iter().flatten();
+        let mut rest: Vec<_> = entries.filter(|(name, _)| !self.taken.contains(&name.get_ref().as_ref())).collect();
+        rest.sort_by_key(|(name, _)| name.span().start);
+        for (name, _) in rest {
+            let key = Key { path: dotted(&self.key.path, name.get_ref()), offset: name.span().start };
             match later::key(&key.path) {
                 Some(what) if refused.insert(what) => self.found.error(&key, not_yet(what), LEAVE_OUT),
                 Some(_) => {}
@@ -119,7 +116,7 @@ impl<'d, 'f> Section<'d, 'f> {
     fn report_unknown(&mut self, key: &Key, name: &str) {
         let right = match super::file::home_of(name) {
             Some(home) if nearest::nearest(name, self.taken.iter().copied()).is_none() => {
-                format!("it belongs into [{home}]; known here: {}", self.taken.join(", "))
+                format!("it belongs in [{home}]; known here: {}", self.taken.join(", "))
             }
             _ => nearest::choices(name, &self.taken),
         };

@@ -50,8 +50,21 @@ pub enum TextError {
     #[error("%{{ is not closed by }}%")]
     Unclosed,
     /// Neither `file:` nor `env:`.
-    #[error("there are the macros %{{file:PATH}}% and %{{env:NAME}}%, and no others")]
+    #[error("%{{ begins a macro, and there is none of this name")]
     UnknownMacro,
+}
+
+impl TextError {
+    /// What would be right.
+    #[must_use]
+    pub fn right(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "a path is relative to the configuration file, and mailward has to be let in",
+            Self::TooLarge(_) | Self::NotText(_) => "name the file that was meant",
+            Self::NoVariable(_) => "set it where mailward is started",
+            Self::Unclosed | Self::UnknownMacro => "write %{file:PATH}% or %{env:NAME}%",
+        }
+    }
 }
 
 impl Text {
@@ -60,7 +73,7 @@ impl Text {
     /// # Errors
     /// The first macro that stands for nothing.
     pub fn read(&self) -> Result<String, TextError> {
-        expand(&self.template, &self.base)
+        expand(&self.template, &self.base, |content| content)
     }
 
     /// The files that the text is made of, whether they exist or not.
@@ -99,14 +112,14 @@ pub(super) fn check(template: &str) -> Result<(), TextError> {
     parts(template).map(|_| ())
 }
 
-/// `template` with its macros replaced; a relative PATH is taken from `base`.
-pub(super) fn expand(template: &str, base: &Path) -> Result<String, TextError> {
+/// `template` with its macros replaced by what `tidy` makes of each; a relative PATH is taken from `base`.
+pub(super) fn expand(template: &str, base: &Path, tidy: impl Fn(&str) -> &str) -> Result<String, TextError> {
     let mut text = String::with_capacity(template.len());
     for part in parts(template)? {
         match part {
             Part::Literal(literal) => text.push_str(literal),
-            Part::File(path) => text.push_str(&read_file(base.join(path))?),
-            Part::Variable(name) => text.push_str(&read_variable(name)?),
+            Part::File(path) => text.push_str(tidy(&read_file(base.join(path))?)),
+            Part::Variable(name) => text.push_str(tidy(&read_variable(name)?)),
         }
     }
     Ok(text)

@@ -64,12 +64,9 @@ pub(super) fn word<T>(
 }
 
 fn expanded(written: &str, base: &Path) -> Result<String, Refusal> {
-    let mut text = text::expand(written, base)
-        .map_err(|error| Refusal::new(error.to_string(), "a macro is %{file:PATH}% or %{env:NAME}%"))?;
-    if text::has_macro(written) {
-        // Nearly every file ends with a line end that is not meant.
-        text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    }
+    // Nearly every file ends with a line end that is not meant.
+    let text = text::expand(written, base, |content| content.trim_end_matches(['\r', '\n']))
+        .map_err(|error| Refusal::new(error.to_string(), error.right()))?;
     if text.is_empty() {
         return Err(Refusal::new("is empty", "write a value, or take the key out"));
     }
@@ -87,7 +84,7 @@ pub(super) fn count(value: &DeValue<'_>, range: &RangeInclusive<u64>) -> Result<
         return Err(Refusal::kind(value, right()));
     };
     let number = u64::from_str_radix(written.as_str(), written.radix()).ok();
-    let refusal = || Refusal::new(format!("{} is out of range", cut(written.as_str())), right());
+    let refusal = || Refusal::new(format!("{} is out of range", cut(&written.to_string())), right());
     number.filter(|number| range.contains(number)).ok_or_else(refusal)
 }
 
@@ -107,7 +104,7 @@ pub(super) fn switch(value: &DeValue<'_>) -> Result<bool, Refusal> {
 pub(super) fn duration(value: &DeValue<'_>, base: &Path) -> Result<Duration, Refusal> {
     match value {
         DeValue::Integer(number) => {
-            let what = format!("{} has no unit", cut(number.as_str()));
+            let what = format!("{} has no unit", cut(&number.to_string()));
             Err(Refusal::new(what, format!("write {DURATIONS}")))
         }
         DeValue::String(_) => word(value, base, parse_duration),

@@ -30,12 +30,12 @@ pub(super) fn check_choice(plan: &Plan<'_>, file: &File, found: &mut Findings) {
 
 /// Checks all backends.
 pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
-    if file.backends.is_empty() {
-        let key = Key { path: "backend".to_owned(), offset: 0 };
+    let key = Key { path: "backend".to_owned(), offset: 0 };
+    if file.backends.is_empty() && !found.speaks_of(&key.path) {
         found.missing(&key, "there is none", "add a table [backend.<id>] with the address of the mail server");
     }
     // A listener whose backend is not known may have meant any of them.
-    let all_known = plans.iter().all(|plan| plan.backend.is_some());
+    let all_known = !plans.is_empty() && plans.iter().all(|plan| plan.backend.is_some());
     for backend in &file.backends {
         addresses(backend, found);
         if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {

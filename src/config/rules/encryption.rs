@@ -24,7 +24,7 @@ fn switches(plan: &Plan<'_>, found: &mut Findings) {
     let (enable, implicit, require) = (&plan.tls.enable, &plan.tls.implicit, &plan.tls.require);
     if let (Some(implicit), Some(enable)) = (implicit.is(&true), enable.is(&false)) {
         let what = format!("cannot be true while {} is false", enable.path);
-        found.error(implicit, what, "set one of the two otherwise");
+        found.error(implicit, what, "take one of the two out");
     } else if let Some(enable) = enable.is(&false) {
         disabled_but_required(plan, enable, found);
     }
@@ -49,7 +49,7 @@ fn disabled_but_required(plan: &Plan<'_>, enable: &Key, found: &mut Findings) {
             None => return,
         },
     };
-    found.error(enable, format!("cannot be false while {require}"), "set one of the two otherwise");
+    found.error(enable, format!("cannot be false while {require}"), "set tls.require = false as well, or leave TLS on");
 }
 
 /// The versions that are left; none where that has been reported.
@@ -62,21 +62,27 @@ fn versions(plan: &Plan<'_>, found: &mut Findings) -> Vec<TlsVersion> {
     let ciphers = enabled_ciphers(&plan.tls);
     let has_cipher = |version: &TlsVersion| ciphers.iter().any(|suite| suite.version() == *version);
     let (usable, useless): (Vec<_>, Vec<_>) = enabled.into_iter().partition(has_cipher);
-    for version in &useless {
-        let what = format!("leaves no cipher for {}", version.name());
+    if let Some(Given { key, .. }) = plan.tls.disable_ciphers.given().filter(|_| !useless.is_empty()) {
+        let names: Vec<_> = useless.iter().map(|version| version.name()).collect();
+        let what = format!("leaves no cipher for {}", names.join(" and "));
         if usable.is_empty() {
-            report(&plan.tls.disable_ciphers, found, &what, &format!("leave one of {}", names_of(*version)));
-        } else if let Some(Given { key, .. }) = plan.tls.disable_ciphers.given() {
-            found.warning(key, format!("{what}, so that this version is off"), "say so in tls.disable-protocols");
+            found.error(key, what + &other_version(plan), format!("leave one of {}", suites_of(&useless)));
+        } else {
+            found.warning(key, what + ", so that this version is off", "say so in tls.disable-protocols");
         }
     }
     usable
 }
 
-fn names_of(version: TlsVersion) -> String {
-    let names: Vec<_> =
-        Cipher::ALL.iter().filter(|suite| suite.version() == version).map(|suite| suite.name()).collect();
-    names.join(", ")
+/// Names the key that has taken the other version away.
+fn other_version(plan: &Plan<'_>) -> String {
+    let list = plan.tls.disable_protocols.given().filter(|list| !list.value.is_empty());
+    list.map_or_else(String::new, |list| format!(", and {} leaves no other version", list.key.path))
+}
+
+fn suites_of(versions: &[TlsVersion]) -> String {
+    let suites = Cipher::ALL.iter().filter(|suite| versions.contains(&suite.version()));
+    suites.map(|suite| suite.name()).collect::<Vec<_>>().join(", ")
 }
 
 fn groups(plan: &Plan<'_>, versions: &[TlsVersion], found: &mut Findings) {

@@ -27,18 +27,20 @@ pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
 }
 
 fn allowed(plan: &Plan<'_>, protocol: Protocol, key: &Key, found: &mut Findings) {
-    let right = "set tls.require = false to let sessions go without TLS, or take this key out";
-    let default = || format!("{} is true by default on {protocol}", within(&plan.table.key, "tls.require").path);
-    let reason = match (&plan.tls.implicit, &plan.tls.require) {
-        (_, require) if let Some(require) = require.is(&true) => format!("{} is true", require.path),
-        (implicit, _) if let Some(implicit) = implicit.is(&true) => format!("{} is true", implicit.path),
-        (_, require) if require.is_absent() => default(),
-        _ => {
-            let right = "keep it to loopback, or behind another server that does the TLS";
-            return found.warning(key, "lets passwords pass in clear", right);
-        }
-    };
-    found.error(key, format!("has no effect while {reason}"), right);
+    let (implicit, require) = (&plan.tls.implicit, &plan.tls.require);
+    let mut useless = |reason: &str, right| found.error(key, format!("has no effect while {reason}"), right);
+    let or_out = "set tls.require = false to let sessions go without TLS, or take this key out";
+    if let Some(implicit) = implicit.is(&true) {
+        useless(&format!("{} is true", implicit.path), "take this key out");
+    } else if let Some(require) = require.is(&true) {
+        useless(&format!("{} is true", require.path), or_out);
+    } else if require.is_absent() {
+        let require = within(&plan.table.key, "tls.require").path;
+        useless(&format!("{require} is true by default on {protocol}"), or_out);
+    } else if require.is(&false).is_some() {
+        let right = "keep it to loopback, or behind another server that does the TLS";
+        found.warning(key, "lets passwords pass in clear", right);
+    }
 }
 
 fn refused(plan: &Plan<'_>, protocol: Protocol, require: &Key, found: &mut Findings) {

@@ -39,7 +39,7 @@ impl<'d> Section<'d, '_> {
         self.value(name, |value, section| section.one(&path, value, parse))
     }
 
-    /// A text that stays what it is until it is needed; `what` it has to be is PEM.
+    /// A PEM text, or macros that stand for one; they are not replaced before it is needed.
     pub(in crate::config) fn pem(&mut self, name: &'static str) -> Setting<Text> {
         let Some(Item { key, value }) = self.ask(name) else { return Setting::Absent };
         let base = self.found.base().to_owned();
@@ -73,7 +73,11 @@ impl<'d> Section<'d, '_> {
         let Some(Item { key, value }) = self.ask(name) else { return Setting::Absent };
         let members: Vec<_> = match value {
             DeValue::Array(members) => members.iter().map(|one| (one.span().start, one.get_ref())).collect(),
-            single => vec![(key.offset, single)],
+            DeValue::String(_) => vec![(key.offset, value)],
+            _ => {
+                return self
+                    .wrong(&key, Refusal::kind(value, "a text, or a list of texts, in quotation marks is needed"));
+            }
         };
         let mut seen = HashSet::new();
         let good: Vec<_> =
@@ -141,7 +145,7 @@ fn pem(value: &DeValue<'_>) -> Result<String, Refusal> {
     let DeValue::String(template) = value else {
         return Err(Refusal::kind(value, right));
     };
-    text::check(template).map_err(|error| Refusal::new(error.to_string(), right))?;
+    text::check(template).map_err(|error| Refusal::new(error.to_string(), error.right()))?;
     if text::has_macro(template) || template.contains("-----BEGIN ") {
         return Ok(template.to_string());
     }

@@ -1,0 +1,362 @@
+//! What a configuration file may say, what comes of it, and what is said of a bad one.
+#![allow(clippy::unwrap_used)] // in what the tests share, too
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use mailward::{
+    config::{self, Address, CertificateSource, Cipher, Config, Group, Listener, Problems, TlsVersion},
+    proto::{Protocol, smtp::DomainPattern},
+};
+use toml::de::{DeTable, DeValue};
+
+const SHIPPED: &str = include_str!("../proxy.toml");
+
+fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(folder)
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(fixtures(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// The problems as lines, the file by its name only.
+fn lines(problems: &Problems, folder: &str) -> Vec<String> {
+    let folder = format!("{}/", fixtures(folder).display());
+    problems.0.iter().map(|problem| problem.to_string().replace(&folder, "")).collect()
+}
+
+/// What a fixture says in its first lines must be said of it.
+fn expected(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map_while(|line| line.strip_prefix("#! ")).map(str::to_owned).collect()
+}
+
+fn good(name: &str) -> Config {
+    config::load(&fixtures("good").join(name)).unwrap_or_else(|problems| panic!("{problems:?}")).0
+}
+
+fn listener(config: &Config, id: &str) -> Listener {
+    config.listeners.get(id).unwrap().clone()
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[test]
+fn every_bad_file_is_refused_with_exactly_its_messages() {
+    for path in files("bad") {
+        let problems = config::load(&path).expect_err("a bad file is refused");
+        assert_eq!(lines(&problems, "bad"), expected(&path), "{}", path.display());
+        assert!(problems.fatal());
+    }
+}
+
+#[test]
+fn every_good_file_is_taken_with_exactly_its_warnings() {
+    for path in files("good") {
+        match config::load(&path) {
+            Ok((_, warnings)) => assert_eq!(lines(&warnings, "good"), expected(&path), "{}", path.display()),
+            Err(problems) => panic!("{:#?}", lines(&problems, "good")),
+        }
+    }
+}
+
+#[test]
+fn problems_come_in_the_order_of_the_file() {
+    for path in files("bad") {
+        let Problems(problems) = config::load(&path).unwrap_err();
+        let places: Vec<_> = problems.iter().map(|problem| (problem.at.line, problem.at.column)).collect();
+        assert!(places.is_sorted(), "{}", path.display());
+    }
+}
+
+#[test]
+fn no_message_shows_what_a_macro_stands_for() {
+    let secret = fs::read_to_string(fixtures("secret.txt")).unwrap();
+    let problems = config::load(&fixtures("bad").join("secret.toml")).unwrap_err();
+    assert!(problems.0.len() > 10);
+    assert!(!format!("{problems:?}").contains(secret.trim()));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_problem() {
+    let path = fixtures("good").join("no-such-file.toml");
+    let problems = config::load(&path).unwrap_err();
+    let message = "no-such-file.toml:1:1: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(lines(&problems, "good"), [message]);
+}
+
+#[test]
+fn a_file_that_is_not_text_is_refused_where_the_text_ends() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("latin1.toml");
+    fs::write(&path, b"[server]\nhostname = \"m\xfcller\"\n").unwrap();
+    let problems = config::load(&path).unwrap_err();
+    assert_eq!(problems.0.len(), 1);
+    assert_eq!((problems.0[0].at.line, problems.0[0].at.column), (2, 14));
+    assert_eq!(problems.0[0].what, "is not UTF-8 text from here on");
+}
+
+#[test]
+fn the_example_of_the_documents_means_what_it_says() {
+    let imap = listener(&good("server-tls.toml"), "imap");
+    let tls = imap.tls.unwrap();
+    assert!(!tls.implicit);
+    assert!(imap.require);
+    assert_eq!(tls.timeout, seconds(60));
+    assert_eq!(tls.versions, [TlsVersion::Tls13]);
+    assert_eq!(tls.ciphers, [Cipher::Tls13Aes128, Cipher::Tls13ChaCha20]);
+    assert_eq!(tls.groups, Group::ALL);
+    assert!(tls.ignore_client_order);
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = good("minimal.toml");
+    let imaps = listener(&config, "imaps");
+    let tls = imaps.tls.unwrap();
+    assert_eq!((config.server.drain, imaps.max_connections), (seconds(30), 8192));
+    assert_eq!(config.server.workers, std::thread::available_parallelism().unwrap().get());
+    assert!((256..=65_536).contains(&config.server.handshakes));
+    assert!(!config.server.hostname.is_empty());
+    assert_eq!((imaps.backend.as_str(), imaps.require, imaps.plaintext_auth), ("mail", true, false));
+    assert_eq!((tls.timeout, tls.ignore_client_order), (seconds(60), true));
+    assert_eq!((tls.versions, tls.ciphers), (TlsVersion::ALL.to_vec(), Cipher::ALL.to_vec()));
+    let backend = &config.backends["mail"];
+    assert_eq!((backend.connect_timeout, backend.greeting_timeout), (seconds(10), seconds(60)));
+    assert_eq!(backend.addresses, [Address::Ip("10.0.0.5".parse().unwrap(), None)]);
+}
+
+#[test]
+fn each_protocol_has_its_own_times_limits_and_guard() {
+    let config = good("protocols.toml");
+    let table = [
+        (Protocol::Smtp, 10, 4096, 12_288, false, false),
+        (Protocol::Submission, 10, 2048, 65_536, true, true),
+        (Protocol::Lmtp, 10, 2048, 65_536, true, false),
+        (Protocol::Imap, 35, 8192, 65_536, true, false),
+        (Protocol::Pop3, 15, 2048, 65_536, true, false),
+        (Protocol::ManageSieve, 35, 2048, 65_536, true, false),
+    ];
+    for (protocol, idle_minutes, line, auth, require, require_auth) in table {
+        let listener = listener(&config, protocol.name());
+        let (times, limits) = (listener.timeouts, listener.limits);
+        assert_eq!((times.idle, limits.line, limits.auth), (seconds(idle_minutes * 60), line, auth), "{protocol}");
+        assert_eq!((listener.require, listener.guard.require_auth), (require, require_auth), "{protocol}");
+        assert_eq!((times.command, times.login, times.data_end), (seconds(300), seconds(180), seconds(900)));
+        assert_eq!((limits.literal, limits.commands, limits.errors), (65_536, 50, 5));
+        assert_eq!((times.half_close, limits.discard), (seconds(30), 104_857_600));
+    }
+}
+
+#[test]
+fn recipient_domains_are_kept_in_lower_case() {
+    let config = good("protocols.toml");
+    let domains = [
+        DomainPattern::Exact("example.org".to_owned()),
+        DomainPattern::Below("example.net".to_owned()),
+        DomainPattern::Exact("bücher.example".to_owned()),
+    ];
+    assert_eq!(listener(&config, "smtp").guard.rcpt_domains.as_deref(), Some(&domains[..]));
+    assert_eq!(listener(&config, "demo").guard.rcpt_domains, None);
+    assert_eq!(config.backends["store"].addresses, [Address::Embedded]);
+}
+
+#[test]
+fn a_listener_without_keys_of_its_own_has_the_servers() {
+    let config = good("overrides.toml");
+    let inherits = listener(&config, "inherits");
+    let tls = inherits.tls.unwrap();
+    assert_eq!((config.server.workers, config.server.handshakes, config.server.drain), (3, 77, seconds(10)));
+    assert_eq!((inherits.max_connections, inherits.limits.line, inherits.limits.errors), (100, 1000, 3));
+    assert_eq!((inherits.timeouts.command, inherits.timeouts.login), (seconds(60), seconds(180)));
+    assert_eq!((tls.implicit, tls.timeout, tls.ignore_client_order), (false, seconds(20), false));
+    assert_eq!((tls.versions, tls.ciphers), (vec![TlsVersion::Tls13], Cipher::ALL[..3].to_vec()));
+    assert_eq!(tls.groups, [Group::X25519MlKem768, Group::X25519]);
+}
+
+#[test]
+fn a_listeners_own_keys_replace_the_servers_one_by_one() {
+    let config = good("overrides.toml");
+    let replaces = listener(&config, "replaces");
+    let tls = replaces.tls.unwrap();
+    assert_eq!((replaces.max_connections, replaces.limits.line, replaces.limits.errors), (5, 2000, 3));
+    let times = replaces.timeouts;
+    assert_eq!((times.command, times.login, times.idle), (seconds(120), seconds(30), seconds(7200)));
+    assert_eq!((tls.implicit, tls.timeout, tls.ignore_client_order), (true, seconds(5), true));
+    assert_eq!((tls.versions, tls.ciphers), (TlsVersion::ALL.to_vec(), Cipher::ALL[..8].to_vec()));
+    assert_eq!(tls.groups, [Group::X25519, Group::Secp256r1, Group::Secp384r1]);
+}
+
+#[test]
+fn a_list_takes_a_single_text_too() {
+    let text = fs::read_to_string(fixtures("good").join("overrides.toml")).unwrap();
+    let mut listed = text.clone();
+    for single in ["\"TLSv1.2\"", "\"X25519MLKEM768\"", "\"192.0.2.1:143\"", "\"none\"", "\"TLS_ECDHE_RSA_WITH"] {
+        assert!(text.contains(&format!("= {single}")), "{single}");
+    }
+    for line in text.lines().filter(|line| line.contains("disable-") || line.starts_with("bind")) {
+        let (key, value) = line.split_once(" = ").unwrap();
+        if value.starts_with('"') {
+            listed = listed.replace(line, &format!("{key} = [{value}]"));
+        }
+    }
+    assert_ne!(text, listed);
+    let of = |text: &str| config::explain(&config::parse(text, Path::new("proxy.toml")).unwrap().0);
+    assert_eq!(of(&text), of(&listed));
+}
+
+#[test]
+fn paths_and_macros_are_relative_to_the_file() {
+    let folder = fixtures("good");
+    let config = good("macros.toml");
+    assert_eq!(config.server.hostname, "mail.example.org");
+    assert_eq!(config.backends["mail"].addresses, [Address::Name("mail.example.org".to_owned(), Some(143))]);
+    let CertificateSource::Pair { cert, private_key } = &config.certificates["main"].source else {
+        panic!("a pair was asked for");
+    };
+    assert_eq!(cert.files(), [folder.join("hostname.txt"), folder.join("no-such-file")]);
+    assert!(cert.read().is_err());
+    assert!(private_key.read().unwrap().contains("not read before it is wanted"));
+    let unix = &good("overrides.toml").backends["mail"].addresses[2];
+    assert_eq!(*unix, Address::Unix(folder.join("imap.sock")));
+    let CertificateSource::Directory(hosted) = &good("protocols.toml").certificates["hosted"].source else {
+        panic!("a directory was asked for");
+    };
+    assert_eq!(*hosted, folder.join("certs/hosted"));
+}
+
+#[test]
+fn a_byte_order_mark_and_crlf_change_nothing() {
+    let text = fs::read_to_string(fixtures("bad").join("no-certificate.toml")).unwrap();
+    let of = |text: &str| config::parse(text, Path::new("proxy.toml")).unwrap_err();
+    assert_eq!(of(&text), of(&format!("\u{feff}{}", text.replace('\n', "\r\n"))));
+}
+
+#[test]
+fn explain_shows_what_holds_in_the_end() {
+    let explained = config::explain(&good("overrides.toml"));
+    let listener = explained.split("\n\n").find(|part| part.starts_with("replaces: ")).unwrap();
+    let ciphers = Cipher::ALL[..8].iter().map(|suite| suite.name()).collect::<Vec<_>>().join("\n                    ");
+    let expected = format!(
+        "replaces: imap on 192.0.2.1:144, [2001:db8::1]:144
+  backend           mail at 10.0.0.5:1143, then imap.internal:143, then unix:{}/imap.sock (connect 3s, greeting 9s)
+  tls               implicit: from the first byte
+  tls.timeout       5s
+  versions          TLSv1.3, TLSv1.2
+  cipher order      ours, as listed
+  ciphers           {ciphers}
+  groups            X25519, SECP256R1, SECP384R1 (the client's order)
+  plaintext-auth    never
+  max-connections   5
+  timeout           command 2m, login 30s, idle 2h, data-end 15m, half-close 30s
+  limit             line 2000, auth 65536, literal 65536, commands 50, errors 3, discard 104857600",
+        fixtures("good").display()
+    );
+    assert_eq!(listener.trim_end(), expected);
+}
+
+#[test]
+fn the_shipped_file_runs_as_it_stands() {
+    let (config, warnings) = config::parse(SHIPPED, Path::new("proxy.toml")).unwrap();
+    assert_eq!(warnings, Problems::default());
+    assert_eq!(config.listeners.len(), 7);
+    for listener in config.listeners.values() {
+        let unprivileged = |address: &std::net::SocketAddr| address.ip().is_loopback() && address.port() > 1024;
+        assert!(listener.bind.iter().all(unprivileged), "{}", listener.id);
+        assert_eq!(listener.tls.as_ref().unwrap().implicit, listener.id.ends_with('s'), "{}", listener.id);
+        assert_eq!(config.backends[&listener.backend].addresses, [Address::Embedded]);
+    }
+}
+
+#[test]
+fn every_key_stands_in_the_shipped_file() {
+    let text = uncommented(usize::MAX);
+    let (document, errors) = DeTable::parse_recoverable(&text);
+    assert!(errors.is_empty(), "{errors:?}");
+    let mut written = BTreeSet::new();
+    collect(document.get_ref(), &[], &mut written);
+    let missing: Vec<_> = config::keys().difference(&written).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_example_of_the_shipped_file_can_be_used() {
+    let examples: Vec<_> = SHIPPED.lines().enumerate().filter(|(_, line)| is_example(line)).collect();
+    assert!(examples.len() > 50);
+    for (number, line) in examples {
+        if let Err(problems) = config::parse(&uncommented(number), Path::new("proxy.toml")) {
+            panic!("with {line}: {problems:?}");
+        }
+    }
+}
+
+fn is_example(line: &str) -> bool {
+    line.strip_prefix('#').is_some_and(|rest| !rest.is_empty() && !rest.starts_with([' ', '#']))
+}
+
+/// The shipped file with all its examples in force. Of several lines for one key the one numbered `chosen` counts,
+/// else the last example.
+fn uncommented(chosen: usize) -> String {
+    let mut kept: Vec<(String, String, usize, String)> = Vec::new();
+    let mut table = String::new();
+    for (number, line) in SHIPPED.lines().enumerate() {
+        let text = if is_example(line) { line.trim_start_matches('#') } else { line };
+        if text.starts_with('[') {
+            table = text.to_owned();
+        }
+        let key = text.split_once(" = ").filter(|_| !text.starts_with('#')).map(|(key, _)| key.to_owned());
+        if let Some(key) = &key {
+            let same = |(in_table, name, ..): &(String, String, usize, String)| *in_table == table && name == key;
+            if kept.iter().any(|line| same(line) && line.2 == chosen) {
+                continue;
+            }
+            kept.retain(|line| !same(line));
+        }
+        kept.push((table.clone(), key.unwrap_or_default(), number, text.to_owned()));
+    }
+    kept.into_iter().map(|(.., text)| text + "\n").collect()
+}
+
+/// The dotted names of all values, ids replaced by `<id>`.
+fn collect(table: &DeTable<'_>, path: &[&str], names: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        let is_id = matches!(path, ["server", "listener"] | ["certificate" | "backend"]);
+        let path = [path, &[if is_id { "<id>" } else { key.get_ref().as_ref() }]].concat();
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(inner, &path, names),
+            _ => drop(names.insert(path.join("."))),
+        }
+    }
+}
+
+#[test]
+fn no_text_makes_the_parser_panic() {
+    let mut texts: Vec<_> = files("bad").iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    texts.push("a.b=[[[{c={d=[\"\"\"%{file:%{env:é}%\u{0}\\u0000'''1979-05-27\r\n[[x]]\n[x.\"\"]\n=".to_owned());
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |bound: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % bound.max(1)
+    };
+    for _ in 0..300 {
+        let (one, other) = (&texts[next(texts.len())], &texts[next(texts.len())]);
+        let front = one.floor_char_boundary(next(one.len()));
+        let (from, to) = (next(other.len()), next(other.len()));
+        let (from, to) = (other.floor_char_boundary(from.min(to)), other.floor_char_boundary(from.max(to)));
+        let text = format!("{}{}{}", &one[..front], &other[from..to], &one[front..]);
+        if let Err(problems) = config::parse(&text, Path::new("proxy.toml")) {
+            assert!(problems.fatal(), "refused without an error: {text}");
+            assert!(problems.0.iter().all(|problem| problem.at.line <= text.matches('\n').count() + 1));
+        }
+    }
+}
