@@ -1,5 +1,11 @@
 //! The relay guard: a gateway whose address the backend trusts must not make it an open relay (spec §3.3).
 
+use super::{
+    command::behind_keyword,
+    path::{self, Recipient},
+    words,
+};
+
 /// Who may send mail to whom through a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Guard {
@@ -18,4 +24,85 @@ pub enum DomainPattern {
     Exact(String),
     /// `*.example.org`: every domain below it (kept as `example.org`, in lower case).
     Below(String),
+}
+
+impl Guard {
+    /// Judges MAIL of a client that is `logged_in` or not: the reply that refuses it, if it is refused.
+    pub(super) fn refuses_mail(&self, logged_in: bool) -> Option<&'static str> {
+        (self.require_auth && !logged_in).then_some(words::NEEDS_LOGIN)
+    }
+
+    /// Judges RCPT by its argument: the reply that refuses it, if it is refused.
+    pub(super) fn refuses_rcpt(&self, argument: &[u8], logged_in: bool) -> Option<&'static str> {
+        let patterns = self.rcpt_domains.as_ref().filter(|_| !logged_in)?;
+        if patterns.contains(&DomainPattern::Any) {
+            return None;
+        }
+        match behind_keyword(argument, b"TO:").and_then(path::recipient) {
+            None => Some(words::BAD_RECIPIENT),
+            Some(Recipient::Postmaster) => None,
+            Some(Recipient::Mailbox(domain)) if patterns.iter().any(|pattern| pattern.covers(domain)) => None,
+            Some(Recipient::Mailbox(_) | Recipient::Elsewhere) => Some(words::NO_RELAY),
+        }
+    }
+}
+
+impl DomainPattern {
+    /// Whether a domain, in any case, is one of these.
+    fn covers(&self, domain: &str) -> bool {
+        let domain = domain.to_lowercase();
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => domain == *name,
+            Self::Below(name) => domain.strip_suffix(name.as_str()).is_some_and(|label| label.ends_with('.')),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(patterns: &[DomainPattern]) -> Guard {
+        Guard { require_auth: false, rcpt_domains: Some(patterns.to_vec()) }
+    }
+
+    #[test]
+    fn only_permitted_domains_are_let_through() {
+        let guard = guard(&[DomainPattern::Exact("example.org".into()), DomainPattern::Below("example.net".into())]);
+        for argument in ["TO:<a@example.org>", "to: <a@EXAMPLE.Org>", "TO:<a@x.example.net>", "TO:<postmaster>"] {
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false), None, "{argument}");
+        }
+        for argument in [
+            "TO:<a@other.example>",
+            "TO:<a@example.net>",
+            "TO:<a@xexample.net>",
+            "TO:<a@sub.example.org>",
+            "TO:<a%other.example@example.org>",
+            "TO:<a@example.org@other.example>",
+        ] {
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false), Some(words::NO_RELAY), "{argument}");
+        }
+        for argument in ["TO :<a@example.org>", "<a@example.org>", "FROM:<a@example.org>", "TO:\t<a@example.org", ""] {
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false), Some(words::BAD_RECIPIENT), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_login_or_a_star_lets_everything_through() {
+        let strict = guard(&[DomainPattern::Exact("example.org".into())]);
+        assert_eq!(strict.refuses_rcpt(b"TO:<a@other.example>", true), None);
+        let open = guard(&[DomainPattern::Any]);
+        assert_eq!(open.refuses_rcpt(b"TO:@@@", false), None);
+        assert_eq!(guard(&[]).refuses_rcpt(b"TO:<a@example.org>", false), Some(words::NO_RELAY));
+        assert_eq!(Guard::default().refuses_rcpt(b"TO:<a@example.org>", false), None);
+    }
+
+    #[test]
+    fn submission_needs_a_login() {
+        let guard = Guard { require_auth: true, rcpt_domains: None };
+        assert_eq!(guard.refuses_mail(false), Some(words::NEEDS_LOGIN));
+        assert_eq!(guard.refuses_mail(true), None);
+        assert_eq!(Guard::default().refuses_mail(false), None);
+    }
 }

@@ -1,11 +1,28 @@
 //! SMTP (RFC 5321), submission (RFC 6409) and LMTP (RFC 2033): one family, one pair of machines.
+//!
+//! The grammar stands in small files (`lines`, `command`, `reply`, `path`, `chunk`, `body`, `offer`), the decisions in
+//! `greeter`, `filter` and `guard`, and everything that mailward itself says in `words`.
 
+mod body;
+mod chunk;
+mod command;
 mod extensions;
 mod filter;
 mod greeter;
 mod guard;
+mod lines;
+mod offer;
+mod path;
+mod probe;
+mod reply;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use extensions::Extensions;
-pub use filter::{SmtpFilter, greeting_end};
+pub use filter::SmtpFilter;
 pub use greeter::SmtpGreeter;
 pub use guard::{DomainPattern, Guard};
+pub use probe::{Probe, Probed};
+pub use reply::greeting_end;

@@ -1,0 +1,168 @@
+//! The backend's greeting and replies.
+
+use super::{Reaction, SmtpFilter, message::Mode};
+use crate::proto::{
+    Complaint, Ending, Flow, Protocol, Start, Violation, Wire,
+    smtp::{
+        Extensions,
+        body::Body,
+        offer::{self, Offer},
+        reply::Reply,
+        words::{self, say},
+    },
+};
+
+impl SmtpFilter {
+    /// The backend's greeting.
+    pub(super) fn greeted(&mut self, greeting: &[u8], wire: &mut Wire) -> Flow {
+        match Reply::first(greeting) {
+            Ok(Some(reply)) if reply.class() == 2 => self.welcomed(&reply, greeting.len(), wire),
+            Ok(Some(reply)) if reply.class() > 3 => self.refused(&reply, greeting.len(), wire),
+            _ => self.break_off(wire),
+        }
+    }
+
+    fn welcomed(&mut self, reply: &Reply<'_>, length: usize, wire: &mut Wire) -> Flow {
+        if self.start == Start::Greeting {
+            reply.write(&mut wire.to_client);
+        }
+        if let Some((command, _)) = self.opening() {
+            if let Some(command) = command {
+                wire.to_backend.extend_from_slice(&[command, b"\r\n".as_slice()].concat());
+                self.expected.push(Reaction::Opening);
+                self.mode = Mode::Held;
+            }
+            let submits = self.settings.protocol == Protocol::Submission;
+            self.offer = Offer::in_plaintext(submits && self.takes_passwords());
+        }
+        Flow::Consume(length)
+    }
+
+    /// The reply at the front of the backend's bytes.
+    pub(super) fn replied(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        let reply = match Reply::first(input) {
+            Ok(Some(reply)) => reply,
+            Ok(None) => return Flow::More,
+            Err(_) => return self.break_off(wire),
+        };
+        let success = reply.class() == 2;
+        match self.expected.next() {
+            // A verdict before the end of the message, as over its size: it is passed on in its place.
+            None if reply.class() > 3 && matches!(self.mode, Mode::Body(_)) => Flow::Wait,
+            None => self.unasked(&reply, wire),
+            Some(Reaction::Quit) => {
+                reply.write(&mut wire.to_client);
+                Flow::End(Ending::Closed)
+            }
+            Some(Reaction::Opening) => self.opened(&reply, wire),
+            Some(Reaction::Offer) if success => self.offered(&reply, wire),
+            Some(reaction) => {
+                self.react(reaction, &reply);
+                self.pass_on(&reply, wire)
+            }
+        }
+    }
+
+    /// What a reply that goes on as it is changes for the session.
+    fn react(&mut self, reaction: Reaction, reply: &Reply<'_>) {
+        match (reaction, reply.class()) {
+            (Reaction::Hello, 2) => self.begin_session(Offer::default()),
+            (Reaction::Hello | Reaction::Offer, _) => self.mode = Mode::Command,
+            (Reaction::Mail, 2) => {
+                self.tally.mail = true;
+                self.expected.forget_recipients();
+            }
+            (Reaction::Reset, 2) => self.expected.forget_recipients(),
+            (Reaction::Recipient, 2) => self.expected.accept_recipient(),
+            (Reaction::Data, 3) => self.mode = Mode::Body(Body::new()),
+            (Reaction::Data, _) => self.mode = Mode::Command,
+            (Reaction::Login, _) => self.login_replied(reply),
+            _ => {}
+        }
+    }
+
+    /// Lets a reply go on, and the replies of our own that waited for it.
+    fn pass_on(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
+        self.backend_left = reply.code == 421;
+        self.expected.answered(self.is_lmtp());
+        if reply.is_clean() && !matches!(self.expected.next(), Some(Reaction::Local(_))) {
+            return Flow::Pass(reply.length());
+        }
+        reply.write(&mut wire.to_client);
+        self.catch_up(wire);
+        Flow::Consume(reply.length())
+    }
+
+    /// Says what of our own is next.
+    pub(super) fn catch_up(&mut self, wire: &mut Wire) {
+        while let Some(reply) = self.expected.pop_local() {
+            say(reply, &mut wire.to_client);
+        }
+    }
+
+    /// EHLO or LHLO succeeded.
+    fn offered(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
+        self.complain_without_login(reply);
+        let offer = Offer::filter(reply, self.takes_passwords(), &mut wire.to_client);
+        self.begin_session(offer);
+        self.expected.answered(self.is_lmtp());
+        self.catch_up(wire);
+        Flow::Consume(reply.length())
+    }
+
+    /// RFC 5321 §4.1.4: EHLO and HELO clear what was before them.
+    fn begin_session(&mut self, offer: Offer) {
+        self.mode = Mode::Command;
+        self.pipelining = offer.lists(b"PIPELINING");
+        self.offer = offer;
+        self.missing = Extensions::default();
+        self.expected.forget_recipients();
+    }
+
+    /// The backend answered the EHLO or HELO that a plaintext client said to us.
+    fn opened(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
+        let Some((Some(command), offered)) = self.opening().filter(|_| reply.class() == 2) else {
+            say(words::UNAVAILABLE, &mut wire.to_client);
+            return Flow::End(Ending::Refused);
+        };
+        let extended = !command.starts_with(b"HELO");
+        let live = if extended { Extensions::listed_in(reply) } else { Extensions::default() };
+        self.missing = offered.without(live);
+        self.pipelining = live.pipelining;
+        self.mode = Mode::Command;
+        self.expected.answered(self.is_lmtp());
+        if extended {
+            self.complain_without_login(reply);
+        }
+        Flow::Consume(reply.length())
+    }
+
+    /// A backend that lets nobody log in, behind a listener where everybody has to.
+    fn complain_without_login(&mut self, reply: &Reply<'_>) {
+        if self.settings.guard.require_auth && !self.login.accepted() && !offer::has_login(reply) {
+            self.complain(Complaint::LoginRefusedInPlaintext);
+        }
+    }
+
+    fn complain(&mut self, complaint: Complaint) {
+        if !std::mem::replace(&mut self.complained, true) {
+            self.complaint = Some(complaint);
+        }
+    }
+
+    /// RFC 5321 §3.8: of its own accord a server says nothing but 421.
+    fn unasked(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
+        if reply.code == 421 {
+            reply.write(&mut wire.to_client);
+            return Flow::End(Ending::Closed);
+        }
+        self.complain(Complaint::SpokeUnasked);
+        self.break_off(wire)
+    }
+
+    /// Ends a session whose backend cannot be understood.
+    fn break_off(&mut self, wire: &mut Wire) -> Flow {
+        self.settle(wire);
+        Flow::End(Ending::Backend(Violation::Backend))
+    }
+}

@@ -1,0 +1,153 @@
+//! The client's commands: each is judged whole, and goes on as it was judged or not at all.
+
+use super::{Reaction, SmtpFilter, expel, message::Mode};
+use crate::proto::{
+    Ending, Filter as _, Flow, Violation, Wire, line,
+    smtp::{
+        command::{self, Command, Verb},
+        lines::Next,
+        words::{self, say},
+    },
+};
+
+/// What becomes of a command.
+enum Judgement {
+    /// It goes on, and this is to be done at its reply.
+    Pass(Reaction),
+    /// It is refused by the rules of the listener.
+    Refuse(&'static str),
+    /// It is refused as the client's mistake, which counts.
+    Mistake(&'static str),
+}
+
+impl SmtpFilter {
+    /// The command at the front of the input.
+    pub(super) fn command_line(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        if self.expected.is_full() || !(self.pipelining || self.expected.is_empty()) {
+            return Flow::Wait;
+        }
+        match self.lines.next(input, command::limit(input, &self.settings.limits)) {
+            Next::Partial => Flow::More,
+            Next::Swallowed { length } => Flow::Consume(length),
+            Next::Endless => expel(words::BAD_LINE, Violation::LineTooLong, wire),
+            Next::Refused { length } => self.mistake(words::BAD_LINE, length, wire),
+            Next::Whole { text, .. } if line::is_http(text) => {
+                expel(words::NOT_A_WEB_SERVER, Violation::HttpRequest, wire)
+            }
+            Next::Whole { text, length } => match Command::parse(text) {
+                Some(command) => self.command(&command, text, length, wire),
+                None => self.mistake(words::BAD_LINE, length, wire),
+            },
+        }
+    }
+
+    fn command(&mut self, command: &Command<'_>, text: &[u8], length: usize, wire: &mut Wire) -> Flow {
+        if self.uses_missing(command) {
+            return self.extension_gone(wire);
+        }
+        if !self.may_go_on() {
+            return expel(words::TOO_MANY_COMMANDS, Violation::TooManyCommands, wire);
+        }
+        if command.verb == Verb::Bdat {
+            return self.chunk(command, length, wire);
+        }
+        match self.judge(command) {
+            Judgement::Pass(reaction) => {
+                self.expect(reaction);
+                forward(text, length, wire)
+            }
+            Judgement::Refuse(reply) => {
+                self.reply(reply, wire);
+                Flow::Consume(length)
+            }
+            Judgement::Mistake(reply) => self.mistake(reply, length, wire),
+        }
+    }
+
+    fn judge(&mut self, command: &Command<'_>) -> Judgement {
+        match command.verb {
+            // RFC 2033 §4.1: LMTP has LHLO in the place of HELO and EHLO, which it must not take.
+            Verb::Ehlo | Verb::Helo if self.is_lmtp() => Judgement::Mistake(words::UNKNOWN_COMMAND),
+            Verb::Lhlo if !self.is_lmtp() => Judgement::Mistake(words::UNKNOWN_COMMAND),
+            Verb::Helo => Judgement::Pass(Reaction::Hello),
+            Verb::Ehlo | Verb::Lhlo => Judgement::Pass(Reaction::Offer),
+            Verb::Mail => unless(self.settings.guard.refuses_mail(self.login.accepted()), Reaction::Mail),
+            Verb::Rcpt => {
+                unless(self.settings.guard.refuses_rcpt(command.argument, self.login.accepted()), Reaction::Recipient)
+            }
+            Verb::Auth => self.judge_login(command),
+            Verb::Data => Judgement::Pass(Reaction::Data),
+            Verb::Rset => Judgement::Pass(Reaction::Reset),
+            Verb::Quit => Judgement::Pass(Reaction::Quit),
+            Verb::Noop | Verb::Vrfy | Verb::Expn | Verb::Help => Judgement::Pass(Reaction::Pass),
+            // RFC 3207 §4.2: not offered, and refused, once TLS is there; nor in a transaction begun without it.
+            Verb::StartTls if self.encrypted || self.opening().is_some() => Judgement::Mistake(words::NO_STARTTLS),
+            Verb::Other if self.offer.lists(command.word) => Judgement::Pass(Reaction::Pass),
+            Verb::StartTls | Verb::Bdat | Verb::Other => Judgement::Mistake(words::NOT_OFFERED),
+        }
+    }
+
+    fn judge_login(&mut self, command: &Command<'_>) -> Judgement {
+        if let Some(reply) = self.refuses_login(command) {
+            return Judgement::Mistake(reply);
+        }
+        self.begin_login(command);
+        Judgement::Pass(Reaction::Login)
+    }
+
+    /// RFC 2920 §3.1: these end a group of commands, because the reply decides how what follows is read.
+    fn expect(&mut self, reaction: Reaction) {
+        self.expected.push(reaction);
+        if matches!(reaction, Reaction::Offer | Reaction::Hello | Reaction::Data | Reaction::Login | Reaction::Quit) {
+            self.mode = Mode::Held;
+        }
+    }
+
+    /// Refuses a line as the client's mistake, and ends the session where they become too many.
+    pub(super) fn mistake(&mut self, reply: &'static str, length: usize, wire: &mut Wire) -> Flow {
+        if !self.tally.mail && !self.login.accepted() {
+            self.tally.errors += 1;
+            if self.tally.errors > self.settings.limits.errors {
+                return expel(words::TOO_MANY_ERRORS, Violation::TooManyErrors, wire);
+            }
+        }
+        self.reply(reply, wire);
+        Flow::Consume(length)
+    }
+
+    /// Counts a command before login against `limit.commands`.
+    fn may_go_on(&mut self) -> bool {
+        if !self.awaits_login() {
+            return true;
+        }
+        self.tally.commands += 1;
+        self.tally.commands <= self.settings.limits.commands
+    }
+
+    fn uses_missing(&self, command: &Command<'_>) -> bool {
+        matches!(command.verb, Verb::Mail | Verb::Rcpt) && self.missing.used_by(command.argument)
+    }
+
+    /// The client makes use of what it was offered in plaintext, and the backend has not.
+    fn extension_gone(&mut self, wire: &mut Wire) -> Flow {
+        if !self.expected.is_empty() {
+            return Flow::Wait;
+        }
+        say(words::EXTENSION_GONE, &mut wire.to_client);
+        Flow::End(Ending::Refused)
+    }
+}
+
+fn unless(refusal: Option<&'static str>, reaction: Reaction) -> Judgement {
+    refusal.map_or(Judgement::Pass(reaction), Judgement::Refuse)
+}
+
+/// Lets a line go on, with CRLF whatever it ended in.
+pub(super) fn forward(text: &[u8], length: usize, wire: &mut Wire) -> Flow {
+    if length == text.len() + 2 {
+        return Flow::Pass(length);
+    }
+    wire.to_backend.extend_from_slice(text);
+    wire.to_backend.extend_from_slice(b"\r\n");
+    Flow::Consume(length)
+}

@@ -1,0 +1,146 @@
+//! The replies that are still to come, in the order of the commands.
+//!
+//! Promises that every reply of the backend is known by its command, and that a reply of our own waits for those
+//! before it. RFC 5321 §2.1: a server answers every command once; LMTP answers a message once for each recipient
+//! it accepted (RFC 2033 §4.2), which is only known when the replies to RCPT have come.
+
+use std::collections::VecDeque;
+
+/// How many replies may be outstanding before the client's next command waits.
+const MOST: usize = 100;
+
+/// What is to be done at a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// Nothing: pass it on.
+    Pass,
+    /// To the EHLO or HELO that we sent for a plaintext client: it has its reply already.
+    Opening,
+    /// To EHLO or LHLO: filter it.
+    Offer,
+    /// To HELO.
+    Hello,
+    /// To MAIL.
+    Mail,
+    /// To RCPT.
+    Recipient,
+    /// To RSET.
+    Reset,
+    /// To DATA: the message follows or not.
+    Data,
+    /// To the end of a message: the final dot, or BDAT LAST.
+    Verdict,
+    /// To any other BDAT.
+    Chunk,
+    /// To AUTH, or a line of its exchange.
+    Login,
+    /// To QUIT.
+    Quit,
+    /// Our own reply, in its turn.
+    Local(&'static str),
+}
+
+/// The queue, and what it takes to know how long a reply to a message is.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    queue: VecDeque<Reaction>,
+    /// The recipients accepted for the message that is next to be answered.
+    accepted: usize,
+    /// How many of its replies have come.
+    answered: usize,
+}
+
+impl Expected {
+    /// Whether every command has its reply.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether another command would be one too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= MOST
+    }
+
+    /// Whether the fate of a message is among what is to come.
+    pub(super) fn holds_verdict(&self) -> bool {
+        self.queue.contains(&Reaction::Verdict)
+    }
+
+    /// Notes a reply as the last to come.
+    pub(super) fn push(&mut self, reaction: Reaction) {
+        self.queue.push_back(reaction);
+    }
+
+    /// The reply that comes next.
+    pub(super) fn next(&self) -> Option<Reaction> {
+        self.queue.front().copied()
+    }
+
+    /// Takes note that it has come, whole: to a message, one of them.
+    pub(super) fn answered(&mut self, lmtp: bool) {
+        if self.next() == Some(Reaction::Verdict) {
+            self.answered += 1;
+            if self.answered < self.verdicts(lmtp) {
+                return;
+            }
+            self.forget_recipients();
+        }
+        self.queue.pop_front();
+    }
+
+    /// Takes a reply of our own whose turn has come.
+    pub(super) fn pop_local(&mut self) -> Option<&'static str> {
+        let Some(Reaction::Local(reply)) = self.next() else { return None };
+        self.queue.pop_front();
+        Some(reply)
+    }
+
+    /// Counts an accepted recipient.
+    pub(super) fn accept_recipient(&mut self) {
+        self.accepted = self.accepted.saturating_add(1);
+    }
+
+    /// Begins a message without recipients.
+    pub(super) fn forget_recipients(&mut self) {
+        (self.accepted, self.answered) = (0, 0);
+    }
+
+    /// How many replies to the message that is next to be answered are still owed.
+    pub(super) fn owed(&self, lmtp: bool) -> usize {
+        self.verdicts(lmtp).saturating_sub(self.answered)
+    }
+
+    /// RFC 2033 §4.2: where no recipient was accepted there is still one reply.
+    fn verdicts(&self, lmtp: bool) -> usize {
+        if lmtp { self.accepted.max(1) } else { 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_lmtp_message_is_answered_once_for_each_recipient() {
+        let mut expected = Expected::default();
+        expected.accept_recipient();
+        expected.accept_recipient();
+        expected.push(Reaction::Verdict);
+        expected.push(Reaction::Pass);
+        assert_eq!(expected.owed(true), 2);
+        expected.answered(true);
+        assert_eq!((expected.next(), expected.owed(true)), (Some(Reaction::Verdict), 1));
+        expected.answered(true);
+        assert_eq!((expected.next(), expected.owed(true)), (Some(Reaction::Pass), 1));
+    }
+
+    #[test]
+    fn an_smtp_message_is_answered_once() {
+        let mut expected = Expected::default();
+        expected.accept_recipient();
+        expected.accept_recipient();
+        expected.push(Reaction::Verdict);
+        expected.answered(false);
+        assert!(expected.is_empty());
+    }
+}

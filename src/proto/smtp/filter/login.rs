@@ -1,0 +1,116 @@
+//! AUTH (RFC 4954): the exchange is the client's and the backend's; we keep in step, and learn who logged in.
+//!
+//! Refuses, before the backend sees it, what cannot be a line of an exchange: a response that one side takes for
+//! something else is how an exchange gets out of step.
+
+use super::{Reaction, SmtpFilter, client::forward, expel, message::Mode};
+use crate::proto::{
+    Flow, Violation, Wire, line, sasl,
+    smtp::{command::Command, lines::Next, reply::Reply, words},
+};
+
+/// The longest response in which a user's name is looked for.
+const LONGEST_KEPT: usize = 4096;
+
+/// Whether, and as whom, the client has logged in.
+#[derive(Debug, Default)]
+pub(super) struct Login {
+    accepted: bool,
+    user: Option<Box<str>>,
+    exchange: Option<Box<sasl::Exchange>>,
+}
+
+impl Login {
+    /// Whether the backend has accepted an exchange.
+    pub(super) const fn accepted(&self) -> bool {
+        self.accepted
+    }
+
+    /// The user of the accepted exchange, if its mechanism names one.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    fn note(&mut self, response: &[u8]) {
+        if let Some(exchange) = self.exchange.as_mut().filter(|_| response.len() <= LONGEST_KEPT) {
+            exchange.respond(response);
+        }
+    }
+
+    /// Takes the last reply of an exchange and forgets what was said in it.
+    fn finish(&mut self, success: bool) {
+        let exchange = self.exchange.take();
+        if success {
+            self.accepted = true;
+            self.user = exchange.and_then(|exchange| exchange.user()).map(String::into_boxed_str);
+        }
+    }
+}
+
+impl SmtpFilter {
+    /// The reply that refuses AUTH, if it is refused.
+    pub(super) fn refuses_login(&self, command: &Command<'_>) -> Option<&'static str> {
+        let (mechanism, response) = line::word(command.argument);
+        if !self.takes_passwords() {
+            Some(words::NEEDS_ENCRYPTION)
+        } else if !self.offer.lists(b"AUTH") {
+            Some(words::NOT_OFFERED)
+        } else if !is_mechanism(mechanism) || !is_response(response) {
+            Some(words::BAD_ARGUMENT)
+        } else if !sasl::passes(mechanism) {
+            Some(words::NO_MECHANISM)
+        } else {
+            None
+        }
+    }
+
+    /// Begins an exchange that is not refused.
+    pub(super) fn begin_login(&mut self, command: &Command<'_>) {
+        let (mechanism, response) = line::word(command.argument);
+        self.login.exchange = Some(Box::new(sasl::Exchange::new(mechanism)));
+        if !response.is_empty() {
+            // RFC 4954 §4: an equals sign is an initial response of no length.
+            self.login.note(response.strip_prefix(b"=").unwrap_or(response));
+        }
+    }
+
+    /// The client's next line of an exchange.
+    pub(super) fn response_line(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        let (text, length) = match self.lines.next(input, self.settings.limits.auth) {
+            Next::Partial => return Flow::More,
+            Next::Swallowed { length } => return Flow::Consume(length),
+            Next::Endless => return expel(words::BAD_LINE, Violation::LineTooLong, wire),
+            Next::Refused { length } => (None, length),
+            Next::Whole { text, length } => (Some(text).filter(|text| *text == b"*" || is_response(text)), length),
+        };
+        self.expected.push(Reaction::Login);
+        self.mode = Mode::Held;
+        let Some(text) = text else {
+            // RFC 4954 §4: this cancels the exchange, and the backend's 501 is the reply to the client's line.
+            wire.to_backend.extend_from_slice(b"*\r\n");
+            return Flow::Consume(length);
+        };
+        self.login.note(text);
+        forward(text, length, wire)
+    }
+
+    /// A reply to AUTH or to a line of its exchange.
+    pub(super) fn login_replied(&mut self, reply: &Reply<'_>) {
+        if reply.class() == 3 {
+            self.mode = Mode::Exchange;
+        } else {
+            self.mode = Mode::Command;
+            self.login.finish(reply.class() == 2);
+        }
+    }
+}
+
+/// RFC 4422 §3.1.
+fn is_mechanism(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Base64, or nothing.
+fn is_response(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+}

@@ -1,0 +1,193 @@
+//! SMTP, submission and LMTP inside TLS, or in permitted plaintext: what stands between client and backend.
+//!
+//! Promises that mailward knows of every byte from the client whether it is command, body or octets of BDAT, and of
+//! every reply which command it answers; that what goes on is what was judged; and that no reply of our own comes
+//! out of turn. The parts: [`client`] judges commands, [`message`] carries and throws away bodies, [`login`] follows
+//! AUTH, [`backend`] takes the replies, [`expected`] holds their order, [`parting`] what the client is owed at an end.
+
+use std::sync::Arc;
+
+use self::{
+    expected::{Expected, Reaction},
+    login::Login,
+    message::Mode,
+};
+use super::{Extensions, lines::Lines, offer::Offer, words, words::say};
+use crate::proto::{
+    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire,
+};
+
+mod backend;
+mod client;
+mod expected;
+mod login;
+mod message;
+mod parting;
+
+/// What stands between client and backend.
+pub struct SmtpFilter {
+    settings: Arc<Settings>,
+    encrypted: bool,
+    start: Start,
+    mode: Mode,
+    lines: Lines,
+    expected: Expected,
+    /// What the client was sent.
+    offer: Offer,
+    /// What the client was offered in plaintext and the backend has not.
+    missing: Extensions,
+    /// Whether the backend takes several commands at once.
+    pipelining: bool,
+    login: Login,
+    tally: Tally,
+    complaint: Option<Complaint>,
+    complained: bool,
+    /// Whether the backend's last reply was its own farewell.
+    backend_left: bool,
+}
+
+/// What is counted against the limits.
+#[derive(Default)]
+struct Tally {
+    commands: usize,
+    errors: usize,
+    discarded: u64,
+    /// Whether the backend has accepted a MAIL: from there a client's mistakes are no longer counted.
+    mail: bool,
+}
+
+impl SmtpFilter {
+    /// A filter that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, start: Start, encrypted: bool) -> Self {
+        Self {
+            settings,
+            encrypted,
+            start,
+            mode: Mode::Command,
+            lines: Lines::default(),
+            expected: Expected::default(),
+            offer: Offer::default(),
+            missing: Extensions::default(),
+            pipelining: false,
+            login: Login::default(),
+            tally: Tally::default(),
+            complaint: None,
+            complained: false,
+            backend_left: false,
+        }
+    }
+
+    fn is_lmtp(&self) -> bool {
+        self.settings.protocol == Protocol::Lmtp
+    }
+
+    /// Whether the client's leg permits a password.
+    fn takes_passwords(&self) -> bool {
+        self.encrypted || self.settings.plaintext_auth
+    }
+
+    /// Sends a reply of our own in its turn.
+    fn reply(&mut self, reply: &'static str, wire: &mut Wire) {
+        if self.expected.is_empty() {
+            say(reply, &mut wire.to_client);
+        } else {
+            self.expected.push(Reaction::Local(reply));
+        }
+    }
+
+    /// Notes bytes as thrown away; `false` where that passes the limit.
+    fn may_discard(&mut self, count: u64) -> bool {
+        self.tally.discarded = self.tally.discarded.saturating_add(count);
+        self.tally.discarded <= self.settings.limits.discard
+    }
+}
+
+/// Ends the session for the client's fault, with these last words.
+fn expel(last_words: &str, violation: Violation, wire: &mut Wire) -> Flow {
+    say(last_words, &mut wire.to_client);
+    Flow::End(Ending::Client(violation))
+}
+
+impl Filter for SmtpFilter {
+    fn greeting(&mut self, greeting: &[u8], wire: &mut Wire) -> Flow {
+        self.greeted(greeting, wire)
+    }
+
+    fn client(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        match self.mode {
+            Mode::Command => self.command_line(input, wire),
+            Mode::Held => Flow::Wait,
+            Mode::Exchange => self.response_line(input, wire),
+            Mode::Body(body) => self.carry_body(body, input),
+            Mode::Chunk(left) => self.carry_chunk(left, input),
+            Mode::Unwanted { left, reply } => self.discard_chunk(left, reply, input, wire),
+            Mode::LostBody { body, cause } => self.discard_body(body, cause, input, wire),
+            Mode::LostChunk(left) => self.discard_lost_chunk(left, input, wire),
+            Mode::Refusing(_) | Mode::Parting(_) => self.last_command(input, wire),
+        }
+    }
+
+    fn backend(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        self.replied(input, wire)
+    }
+
+    fn client_ended(&mut self) -> bool {
+        // RFC 5321 §4.1.1.4: without its end a message is none, and no server shall take it for one.
+        !matches!(self.mode, Mode::Body(_) | Mode::Chunk(_) | Mode::Exchange)
+    }
+
+    fn backend_lost(&mut self, wire: &mut Wire) -> Flow {
+        self.lost(wire)
+    }
+
+    fn farewell(&mut self, farewell: Farewell, wire: &mut Wire) -> bool {
+        // Whoever is cut off for another reason takes a 421 for the answer to what is under way, rightly.
+        let sayable = farewell != Farewell::Draining || self.is_between_commands();
+        if sayable {
+            say(words::farewell(farewell), &mut wire.to_client);
+        }
+        sayable
+    }
+
+    fn phase(&self) -> Phase {
+        match self.mode {
+            Mode::Exchange | Mode::Refusing(_) | Mode::Parting(_) => Phase::Command,
+            Mode::Command | Mode::Held if self.expected.holds_verdict() => Phase::DataEnd,
+            Mode::Command if self.expected.is_empty() => Phase::Command,
+            _ => Phase::Transfer,
+        }
+    }
+
+    fn awaits_login(&self) -> bool {
+        self.settings.protocol == Protocol::Submission && self.settings.guard.require_auth && !self.login.accepted()
+    }
+
+    fn steps_aside(&self) -> bool {
+        // Until the end somebody has to know what is a command and what is a message.
+        false
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.login.user()
+    }
+
+    fn complaint(&mut self) -> Option<Complaint> {
+        self.complaint.take()
+    }
+}
+
+impl SmtpFilter {
+    /// Whether nothing is under way: no body, no exchange, no reply owed.
+    fn is_between_commands(&self) -> bool {
+        self.expected.is_empty() && matches!(self.mode, Mode::Command | Mode::Refusing(_) | Mode::Parting(_))
+    }
+
+    /// What the client said in plaintext, where the session goes on with it.
+    fn opening(&self) -> Option<(&Option<Vec<u8>>, Extensions)> {
+        match &self.start {
+            Start::Opened(Opening::Hello { command, offered }) => Some((command, *offered)),
+            Start::Opened(Opening::Nothing) | Start::Greeting | Start::Greeted => None,
+        }
+    }
+}

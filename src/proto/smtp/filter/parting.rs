@@ -1,0 +1,129 @@
+//! Ends: a backend that refuses, is lost, or was cut off, and what the client is owed then (spec §4.2, §4.3).
+//!
+//! Promises that nobody takes a lost message for an accepted one, or for one refused for good.
+
+use super::{
+    Reaction, SmtpFilter, expel,
+    message::{Cause, Mode},
+};
+use crate::proto::{
+    Ending, Flow, Start, Violation, Wire, line,
+    smtp::{
+        command::{Command, Verb},
+        lines::Next,
+        reply::Reply,
+        words::{self, say},
+    },
+};
+
+/// How a backend refused a session.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// For now.
+    Temporary,
+    /// For good, in these words, which are still to be passed on if they stand here.
+    Permanent(Option<Box<[u8]>>),
+}
+
+impl SmtpFilter {
+    /// The backend greeted with a refusal.
+    pub(super) fn refused(&mut self, reply: &Reply<'_>, length: usize, wire: &mut Wire) -> Flow {
+        let mut words = Vec::new();
+        reply.write(&mut words);
+        let greets = self.start == Start::Greeting;
+        if greets {
+            wire.to_client.extend_from_slice(&words);
+        }
+        if greets && reply.code == 421 {
+            return Flow::End(Ending::Refused);
+        }
+        self.mode = Mode::Refusing(match reply.class() {
+            4 => Refusal::Temporary,
+            _ => Refusal::Permanent((!greets).then(|| words.into_boxed_slice())),
+        });
+        Flow::Cut(length)
+    }
+
+    /// A command for which there is no backend.
+    pub(super) fn last_command(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
+        let (text, length) = match self.lines.next(input, self.settings.limits.line) {
+            Next::Partial => return Flow::More,
+            Next::Swallowed { length } => return Flow::Consume(length),
+            Next::Endless => return expel(words::BAD_LINE, Violation::LineTooLong, wire),
+            Next::Refused { length } => (b"".as_slice(), length),
+            Next::Whole { text, length } => (text, length),
+        };
+        if line::is_http(text) {
+            return expel(words::NOT_A_WEB_SERVER, Violation::HttpRequest, wire);
+        }
+        let verb = Command::parse(text).map_or(Verb::Other, |command| command.verb);
+        match &mut self.mode {
+            Mode::Refusing(Refusal::Permanent(refusal)) if verb != Verb::Quit => {
+                let refusal = if introduces(verb) { refusal.take() } else { None };
+                self.refuse_command(refusal, length, wire)
+            }
+            Mode::Parting(violation) => part(verb, words::CLOSING, Ending::Client(*violation), wire),
+            _ => part(verb, words::UNAVAILABLE, Ending::Refused, wire),
+        }
+    }
+
+    /// RFC 5321 §3.1: a server that refused the session answers 503 to everything until QUIT.
+    fn refuse_command(&mut self, refusal: Option<Box<[u8]>>, length: usize, wire: &mut Wire) -> Flow {
+        self.tally.commands += 1;
+        if self.tally.commands > self.settings.limits.commands {
+            return expel(words::TOO_MANY_COMMANDS, Violation::TooManyCommands, wire);
+        }
+        wire.to_client.extend_from_slice(refusal.as_deref().unwrap_or(words::BAD_SEQUENCE.as_bytes()));
+        Flow::Consume(length)
+    }
+
+    /// The backend is gone.
+    pub(super) fn lost(&mut self, wire: &mut Wire) -> Flow {
+        match self.mode {
+            Mode::Body(body) => self.mode = Mode::LostBody { body, cause: Cause::BackendLost },
+            Mode::Chunk(left) => self.mode = Mode::LostChunk(left),
+            // It was gone for us before.
+            Mode::LostBody { .. } | Mode::LostChunk(_) | Mode::Refusing(_) | Mode::Parting(_) => {}
+            _ => return self.lost_between(wire),
+        }
+        Flow::More
+    }
+
+    fn lost_between(&mut self, wire: &mut Wire) -> Flow {
+        match self.expected.next() {
+            None if self.backend_left => Flow::End(Ending::Closed),
+            Some(Reaction::Quit) => {
+                say(words::BYE, &mut wire.to_client);
+                Flow::End(Ending::Closed)
+            }
+            _ => {
+                self.settle(wire);
+                Flow::End(Ending::BackendLost)
+            }
+        }
+    }
+
+    /// Says what is owed where the backend will say nothing any more: that the fate of a message is unknown,
+    /// once for each reply, and that the session is over.
+    pub(super) fn settle(&mut self, wire: &mut Wire) {
+        loop {
+            self.catch_up(wire);
+            match self.expected.next() {
+                Some(Reaction::Verdict | Reaction::Chunk) => say(words::OUTCOME_UNKNOWN, &mut wire.to_client),
+                _ => break,
+            }
+            self.expected.answered(self.is_lmtp());
+        }
+        say(words::CLOSING, &mut wire.to_client);
+    }
+}
+
+/// Whether a command is the one that a refused client is to learn it by.
+const fn introduces(verb: Verb) -> bool {
+    matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Mail)
+}
+
+fn part(verb: Verb, last_words: &str, ending: Ending, wire: &mut Wire) -> Flow {
+    say(if verb == Verb::Quit { words::BYE } else { last_words }, &mut wire.to_client);
+    Flow::End(ending)
+}

@@ -1,0 +1,130 @@
+//! What a client is offered inside TLS: the backend's live list, filtered (spec §4.2).
+//!
+//! Parses leniently (lower case, `AUTH=LOGIN`, blanks at the end), writes strictly, invents nothing. What is taken out
+//! here is also refused as a command: [`Offer::lists`] is asked before any verb beyond RFC 5321's own goes on.
+
+use super::reply::{Reply, write_lines};
+use crate::proto::sasl;
+
+/// Extensions that do not work through a gateway, beside every keyword that begins with X: TLS ends here
+/// (STARTTLS, REQUIRETLS), BURL needs a trust that the backend does not have in us, SEND, SOML and SAML begin a
+/// message without MAIL, and TURN and ATRN swap client and server.
+const HIDDEN: [&str; 9] = ["STARTTLS", "REQUIRETLS", "BURL", "SEND", "SOML", "SAML", "TURN", "ATRN", "LHLO"];
+
+/// The keywords that stood in the reply that the client was sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Offer {
+    keywords: Box<str>,
+}
+
+impl Offer {
+    /// What an unencrypted client was offered by the greeter, as far as it is a command.
+    pub(super) fn in_plaintext(login: bool) -> Self {
+        Self { keywords: if login { "AUTH" } else { "" }.into() }
+    }
+
+    /// Writes a successful reply to EHLO or LHLO as the client may see it, and remembers what is in it.
+    pub(super) fn filter(reply: &Reply<'_>, login: bool, output: &mut Vec<u8>) -> Self {
+        let listed: Vec<_> = reply.texts().skip(1).filter_map(|text| Extension::parse(text, login)).collect();
+        let name = reply.texts().next().unwrap_or_default();
+        let lines: Vec<_> = listed.iter().map(|extension| extension.line.as_slice()).collect();
+        write_lines(reply.code, std::iter::once(name).chain(lines), output);
+        let keywords: Vec<_> = listed.iter().map(|extension| extension.keyword.as_str()).collect();
+        Self { keywords: keywords.join(" ").into() }
+    }
+
+    /// Whether a keyword, in any case, is on the list.
+    pub(super) fn lists(&self, keyword: &[u8]) -> bool {
+        self.keywords.split(' ').any(|listed| !listed.is_empty() && keyword.eq_ignore_ascii_case(listed.as_bytes()))
+    }
+}
+
+/// Whether a backend's reply offers a way to log in that a client could use through mailward.
+pub(super) fn has_login(reply: &Reply<'_>) -> bool {
+    reply.texts().skip(1).filter_map(|text| Extension::parse(text, true)).any(|extension| extension.keyword == "AUTH")
+}
+
+/// One line of the list that may be shown.
+struct Extension {
+    keyword: String,
+    line: Vec<u8>,
+}
+
+impl Extension {
+    fn parse(text: &[u8], login: bool) -> Option<Self> {
+        let text = text.trim_ascii();
+        let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=')).unwrap_or(text.len());
+        let keyword = keyword(&text[..end])?;
+        let line = match keyword.as_str() {
+            "AUTH" if login => mechanisms(&text[..end], &text[end..])?,
+            "AUTH" => return None,
+            _ if text.get(end) == Some(&b'=') => return None,
+            _ => text.to_vec(),
+        };
+        Some(Self { keyword, line })
+    }
+}
+
+/// RFC 5321 §4.1.1.1: a keyword is made of letters, digits and hyphens.
+fn keyword(word: &[u8]) -> Option<String> {
+    let sane = word.first().is_some_and(u8::is_ascii_alphanumeric)
+        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let keyword = String::from_utf8(word.to_ascii_uppercase()).ok().filter(|_| sane)?;
+    let hidden = keyword.starts_with('X') || HIDDEN.contains(&keyword.as_str());
+    (!hidden).then_some(keyword)
+}
+
+/// `AUTH PLAIN …`, or `AUTH=PLAIN …` as old clients want it, without what cannot pass; `None` if nothing is left.
+fn mechanisms(keyword: &[u8], list: &[u8]) -> Option<Vec<u8>> {
+    let (mark, list) = list.split_first()?;
+    let passing: Vec<_> = sasl::passing(list).collect();
+    let mark = if *mark == b'=' { b"=" } else { b" " };
+    (!passing.is_empty()).then(|| [keyword, mark, &passing.join(b" ".as_slice())].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(reply: &str, login: bool) -> (Offer, String) {
+        let mut output = Vec::new();
+        let offer = Offer::filter(&Reply::first(reply.as_bytes()).unwrap().unwrap(), login, &mut output);
+        (offer, String::from_utf8(output).unwrap())
+    }
+
+    #[test]
+    fn what_cannot_pass_is_taken_out() {
+        let (offer, shown) = filtered(
+            "250-mx.example.org greets you\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-XCLIENT NAME ADDR\r\n250-x-exps GSSAPI\r\n\
+             250-BURL imap\r\n250-REQUIRETLS\r\n250-AUTH PLAIN SCRAM-SHA-256-PLUS EXTERNAL SCRAM-SHA-256\r\n\
+             250-ETRN\r\n250-TURN\r\n250 Size 1000\r\n",
+            true,
+        );
+        assert_eq!(
+            shown,
+            "250-mx.example.org greets you\r\n250-PIPELINING\r\n250-AUTH PLAIN SCRAM-SHA-256\r\n250-ETRN\r\n250 Size 1000\r\n"
+        );
+        assert!(offer.lists(b"etrn") && offer.lists(b"SIZE") && offer.lists(b"AUTH"));
+        for hidden in ["STARTTLS", "XCLIENT", "X-EXPS", "BURL", "TURN", "", "MX.EXAMPLE.ORG"] {
+            assert!(!offer.lists(hidden.as_bytes()), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn a_sloppy_list_is_written_strictly() {
+        let (offer, shown) = filtered(
+            "250-host\n250-\n250-auth=login external \n250-AUTH login  plain\t\n250-Welcome, friend!\n250-SIZE=10\n250 chunking \n",
+            true,
+        );
+        assert_eq!(shown, "250-host\r\n250-auth=login\r\n250-AUTH login plain\r\n250 chunking\r\n");
+        assert!(offer.lists(b"CHUNKING"));
+    }
+
+    #[test]
+    fn auth_goes_where_nothing_of_it_is_left_or_the_client_may_not_log_in() {
+        let reply = "250-host\r\n250-AUTH EXTERNAL SCRAM-SHA-1-PLUS\r\n250-AUTH\r\n250 AUTH=external\r\n";
+        assert_eq!(filtered(reply, true).1, "250 host\r\n");
+        let (offer, shown) = filtered("250-host\r\n250 AUTH PLAIN\r\n", false);
+        assert_eq!((shown.as_str(), offer), ("250 host\r\n", Offer::default()));
+    }
+}

@@ -1,0 +1,93 @@
+//! BDAT (RFC 3030): octets are counted, never read.
+
+use super::talk::{LIMITS, Talk, both, settings};
+use crate::proto::{Ending, Filter as _, Phase, Protocol, Violation};
+
+fn session(protocol: Protocol, extensions: &[&str], drips: bool) -> Talk {
+    let mut talk = Talk::inside_tls(settings(protocol), drips);
+    talk.hello(if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" }, extensions);
+    talk
+}
+
+#[test]
+fn octets_cross_byte_for_byte() {
+    both(|drips| {
+        let mut talk = session(Protocol::Smtp, &["PIPELINING", "CHUNKING"], drips);
+        let input = "BDAT 14\r\nQUIT\n\r\n.\r\n\0\rxxBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n";
+        assert_eq!(talk.client(input).asked(), input);
+        assert_eq!(talk.filter.phase(), Phase::DataEnd);
+        assert_eq!(talk.backend("250 one\r\n250 two\r\n250 ok\r\n").told(), "250 one\r\n250 two\r\n250 ok\r\n");
+        assert_eq!((talk.filter.phase(), talk.ending), (Phase::Command, None));
+    });
+}
+
+#[test]
+fn a_size_goes_on_in_one_form() {
+    both(|drips| {
+        let mut talk = session(Protocol::Smtp, &["PIPELINING", "CHUNKING"], drips);
+        assert_eq!(talk.client("bdat  0003   last\nabcNOOP\n").asked(), "BDAT 3 LAST\r\nabcNOOP\r\n");
+        assert_eq!(talk.client("BDAT 0 LAST\r\n").asked(), "BDAT 0 LAST\r\n");
+    });
+}
+
+#[test]
+fn hidden_chunks_are_thrown_away_whole() {
+    both(|drips| {
+        let mut talk = session(Protocol::Smtp, &["PIPELINING"], drips);
+        talk.client("BDAT 6\r\nQUIT\r\nBDAT 0 LAST\r\nNOOP\r\n");
+        assert_eq!(talk.asked(), "NOOP\r\n");
+        let told = talk.told();
+        assert_eq!(told.matches("502 5.5.1 ").count(), 2, "{told}");
+        assert_eq!(told.lines().count(), 2);
+    });
+}
+
+#[test]
+fn hidden_chunks_are_bounded() {
+    let mut talk = session(Protocol::Smtp, &[], false);
+    talk.client(format!("BDAT {}\r\n", LIMITS.discard + 1));
+    assert_eq!(talk.ending, Some(Ending::Client(Violation::TooMuchDiscarded)));
+    let mut talk = session(Protocol::Smtp, &[], false);
+    talk.client("BDAT 18446744073709551615\r\n");
+    assert_eq!(talk.ending, Some(Ending::Client(Violation::TooMuchDiscarded)));
+}
+
+#[test]
+fn a_chunk_of_unknown_size_ends_the_session() {
+    for argument in ["", " x", " -1", " 18446744073709551616", " LAST", " 1x", " 0x10"] {
+        for extensions in [["CHUNKING"].as_slice(), &[]] {
+            let mut talk = session(Protocol::Smtp, extensions, false);
+            assert!(talk.client(format!("BDAT{argument}\r\nQUIT\r\n")).told().starts_with("501 5.5.4 "), "{argument}");
+            assert_eq!(talk.ending, Some(Ending::Client(Violation::BadLength)));
+            assert_eq!(talk.asked(), "");
+        }
+    }
+}
+
+#[test]
+fn a_chunk_of_known_size_is_refused_in_step() {
+    both(|drips| {
+        let mut talk = session(Protocol::Smtp, &["CHUNKING"], drips);
+        assert!(talk.client("BDAT 6 FIRST\r\nQUIT\r\nNOOP\r\n").told().starts_with("501 5.5.4 "));
+        assert_eq!(talk.asked(), "NOOP\r\n");
+    });
+}
+
+#[test]
+fn lmtp_answers_the_last_chunk_once_for_each_recipient() {
+    both(|drips| {
+        let mut talk = session(Protocol::Lmtp, &["PIPELINING", "CHUNKING"], drips);
+        talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 1 LAST\r\nyNOOP\r\n");
+        talk.backend("250 mail\r\n250 one\r\n250 two\r\n250 chunk\r\n250 first\r\n");
+        assert_eq!(talk.filter.phase(), Phase::DataEnd);
+        talk.backend("250 second\r\n");
+        assert_eq!(talk.filter.phase(), Phase::Transfer, "NOOP is still to be answered");
+        assert_eq!(talk.backend("250 noop\r\n").filter.phase(), Phase::Command);
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_in_a_chunk_leaves_no_end() {
+    let mut talk = session(Protocol::Smtp, &["CHUNKING"], false);
+    assert!(!talk.client("BDAT 5 LAST\r\nabcd").filter.client_ended());
+}

@@ -1,0 +1,66 @@
+//! Everything that mailward itself says in SMTP and LMTP, with enhanced codes throughout (RFC 3463).
+
+use crate::proto::Farewell;
+
+pub(super) const OK: &str = "250 2.0.0 OK\r\n";
+pub(super) const BYE: &str = "221 2.0.0 Bye\r\n";
+pub(super) const READY_FOR_TLS: &str = "220 2.0.0 Ready to start TLS\r\n";
+pub(super) const HELP: &str = "214 2.0.0 See RFC 5321\r\n";
+pub(super) const CANNOT_VERIFY: &str = "252 2.5.0 Cannot verify, but will take a message and try to deliver it\r\n";
+
+pub(super) const UNKNOWN_COMMAND: &str = "500 5.5.1 Command not recognized\r\n";
+pub(super) const BAD_LINE: &str = "500 5.5.2 Line too long, or with characters that cannot stand in a command\r\n";
+pub(super) const BAD_NAME: &str = "501 5.5.4 A name or address of the client is needed\r\n";
+pub(super) const BAD_ARGUMENT: &str = "501 5.5.4 Syntax error in parameters\r\n";
+pub(super) const NO_ARGUMENT: &str = "501 5.5.4 No parameters allowed\r\n";
+pub(super) const BAD_RECIPIENT: &str = "501 5.1.3 Syntax error in the recipient's address\r\n";
+pub(super) const NOT_OFFERED: &str = "502 5.5.1 Command not offered\r\n";
+pub(super) const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
+pub(super) const NO_STARTTLS: &str = "503 5.5.1 STARTTLS is not possible now\r\n";
+pub(super) const INJECTED: &str = "503 5.5.1 Nothing may follow STARTTLS before the handshake\r\n";
+pub(super) const NO_MECHANISM: &str = "504 5.5.4 Authentication mechanism not offered\r\n";
+pub(super) const NEEDS_TLS: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";
+pub(super) const NEEDS_LOGIN: &str = "530 5.7.0 Authentication required\r\n";
+pub(super) const NEEDS_ENCRYPTION: &str = "538 5.7.11 Encryption required for authentication\r\n";
+pub(super) const BARE_NEWLINE: &str = "550 5.6.11 Message refused: a bare LF or CR in it\r\n";
+pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
+
+pub(super) const CLOSING: &str = "421 4.3.0 Connection to the mail server lost, closing\r\n";
+pub(super) const UNAVAILABLE: &str = "421 4.3.2 Mail server not available, try again later\r\n";
+pub(super) const EXTENSION_GONE: &str = "421 4.3.2 An extension offered before is not available, try again later\r\n";
+pub(super) const NOT_A_WEB_SERVER: &str = "421 4.7.0 This is a mail server, closing\r\n";
+pub(super) const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors, closing\r\n";
+pub(super) const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands, closing\r\n";
+pub(super) const TOO_MUCH_DATA: &str = "421 4.7.0 Too much unwanted data, closing\r\n";
+pub(super) const OUTCOME_UNKNOWN: &str = "451 4.4.2 Connection to the mail server lost, try again later\r\n";
+
+/// The words for `farewell`; nobody is ever sent away with a permanent error.
+pub(super) const fn farewell(farewell: Farewell) -> &'static str {
+    match farewell {
+        Farewell::Busy => "421 4.3.2 Too many connections, try again later\r\n",
+        Farewell::BackendDown => UNAVAILABLE,
+        Farewell::BackendLost => CLOSING,
+        Farewell::Timeout => "421 4.4.2 Timeout, closing\r\n",
+        Farewell::Draining => "421 4.3.2 Service is shutting down, try again later\r\n",
+    }
+}
+
+/// Appends a reply to what goes to the client.
+pub(super) fn say(words: &str, output: &mut Vec<u8>) {
+    output.extend_from_slice(words.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_farewell_is_a_temporary_one() {
+        for cause in
+            [Farewell::Busy, Farewell::BackendDown, Farewell::BackendLost, Farewell::Timeout, Farewell::Draining]
+        {
+            let words = farewell(cause);
+            assert!(words.starts_with("421 4.") && words.ends_with("\r\n"), "{words}");
+        }
+    }
+}
