@@ -49,7 +49,7 @@ pub struct Loaded {
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
+pub(super) enum CertificateError {
     /// The chain's PEM.
     #[error("certificate: {0}")]
     Chain(PemError),
@@ -77,7 +77,7 @@ pub enum CertificateError {
 ///
 /// # Errors
 /// [`CertificateError`].
-pub fn load(chain: &str, key: &str, now: SystemTime) -> Result<Loaded, CertificateError> {
+pub(super) fn load(chain: &str, key: &str, now: SystemTime) -> Result<Loaded, CertificateError> {
     let ders = pem::certificates(chain).map_err(CertificateError::Chain)?;
     let key = pem::private_key(key).map_err(CertificateError::Key)?;
     let key = any_supported_type(&key).map_err(|error| CertificateError::UnusableKey(error.to_string()))?;

@@ -5,7 +5,7 @@ use rustls_pemfile::Item;
 
 /// What is wrong with a PEM text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum PemError {
+pub(super) enum PemError {
     /// No certificate block.
     #[error("no certificate found; expected PEM with -----BEGIN CERTIFICATE----- blocks, the server's own first")]
     NoCertificate,
@@ -27,7 +27,7 @@ pub enum PemError {
 ///
 /// # Errors
 /// [`PemError::NoCertificate`], [`PemError::Broken`].
-pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
+pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found: Vec<_> = items(text)?
         .into_iter()
         .filter_map(|item| match item {
@@ -42,7 +42,7 @@ pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError
 ///
 /// # Errors
 /// [`PemError`], but for [`PemError::NoCertificate`].
-pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
+pub(super) fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
     // rustls-pemfile passes over blocks that it does not know, these among them.
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(PemError::EncryptedKey);

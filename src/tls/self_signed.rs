@@ -14,11 +14,11 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use super::certificate::{self, Loaded};
 
 /// How long before its end it is made anew.
-pub const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Where the pair of `[certificate.<id>]` is kept, given the configuration's folder.
 #[must_use]
-pub fn files(base: &Path, id: &str) -> (PathBuf, PathBuf) {
+pub(super) fn files(base: &Path, id: &str) -> (PathBuf, PathBuf) {
     let folder = base.join("certs");
     (folder.join(format!("{id}-self-signed.crt")), folder.join(format!("{id}-self-signed.key")))
 }
@@ -27,7 +27,7 @@ pub fn files(base: &Path, id: &str) -> (PathBuf, PathBuf) {
 ///
 /// # Errors
 /// Where a pair cannot be made, or cannot be written.
-pub fn load_or_make(base: &Path, id: &str, names: &[String], keep: bool) -> io::Result<Loaded> {
+pub(super) fn load_or_make(base: &Path, id: &str, names: &[String], keep: bool) -> io::Result<Loaded> {
     let (certificate, key) = files(base, id);
     if let Some(kept) = kept(&certificate, &key, names) {
         return Ok(kept);

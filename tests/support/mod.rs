@@ -23,6 +23,7 @@
 
 mod clients;
 mod figures;
+pub mod gateway;
 mod message;
 mod process;
 mod scratch;
@@ -36,6 +37,10 @@ pub use clients::swaks::Swaks;
 pub use clients::target::{Security, Target};
 pub use clients::testssl::{Finding, Testssl};
 pub use figures::{figure, size};
+pub use gateway::authority::{Authority, Kind};
+pub use gateway::fake::{Fake, nobody};
+pub use gateway::talk::Talk;
+pub use gateway::{Gateway, GatewayBuilder, NAME, mailward};
 pub use message::{assert_carries, message, stuffed};
 pub use process::port::{Port, reserve_port};
 pub use process::ran::{Ran, Running, run, run_within, start};

@@ -1,0 +1,269 @@
+//! The server behind a listener: found, connected and greeted, address after address (spec §3.3, §4.3).
+
+mod extensions;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, DuplexStream},
+    time::timeout,
+};
+
+use self::extensions::Known;
+use crate::{
+    config::{self, Address},
+    embedded,
+    net::{
+        connect::{self, BackendStream},
+        dns::Resolver,
+    },
+    proto::{self, Complaint, Protocol},
+};
+
+/// How long a backend counts as down after no address of it answered: new clients are told so at once meanwhile.
+const DOWN_FOR: Duration = Duration::from_secs(2);
+
+/// The most that is read for a greeting at once.
+const READ: usize = 4096;
+
+/// The room of the pipe to the embedded store, each way, in bytes.
+const PIPE: usize = 64 * 1024;
+
+/// A configured backend, and what is known of it.
+#[derive(Debug)]
+pub struct Backend {
+    config: Arc<config::Backend>,
+    protocol: Protocol,
+    hostname: String,
+    store: embedded::Store,
+    extensions: Known,
+    born: Instant,
+    /// Milliseconds after `born` until which it counts as down.
+    down_until: AtomicU64,
+    failing: AtomicBool,
+    complained: AtomicBool,
+}
+
+/// A backend that has greeted.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: BackendStream,
+    /// Its whole greeting, and nothing behind it.
+    pub greeting: Vec<u8>,
+    /// The address, as configured or resolved, for the log.
+    pub address: String,
+}
+
+/// Why no backend could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialFault {
+    /// No address answered with a greeting in time.
+    Down,
+    /// It sent something behind its greeting, unasked.
+    SpokeUnasked,
+}
+
+impl Backend {
+    /// A backend of which nothing is known yet, as one listener's protocol sees it.
+    #[must_use]
+    pub fn new(config: Arc<config::Backend>, protocol: Protocol, hostname: String, store: embedded::Store) -> Self {
+        Self {
+            config,
+            protocol,
+            hostname,
+            store,
+            extensions: Known::default(),
+            born: Instant::now(),
+            down_until: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            complained: AtomicBool::new(false),
+        }
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.config.id
+    }
+
+    /// Whether no address answered a moment ago.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.age() < self.down_until.load(Ordering::Relaxed)
+    }
+
+    /// Connects to the first address that greets.
+    ///
+    /// # Errors
+    /// [`DialFault`]; the reasons are logged when the backend begins to fail.
+    pub async fn dial(&self, resolver: &Resolver) -> Result<Dialled, DialFault> {
+        let mut reasons = Vec::new();
+        for address in &self.config.addresses {
+            match self.try_address(address, resolver, &mut reasons).await {
+                Some(Ok(dialled)) => {
+                    self.answered();
+                    return Ok(dialled);
+                }
+                Some(Err(fault)) => {
+                    self.complain(Complaint::SpokeUnasked);
+                    return Err(fault);
+                }
+                None => {}
+            }
+        }
+        self.failed(&reasons);
+        Err(DialFault::Down)
+    }
+
+    /// Dials one configured address, which may be a name with several. `None`: it did not answer, for the reason
+    /// that is added to `reasons`.
+    async fn try_address(
+        &self,
+        address: &Address,
+        resolver: &Resolver,
+        reasons: &mut Vec<String>,
+    ) -> Option<Result<Dialled, DialFault>> {
+        for target in self.targets(address, resolver, reasons).await {
+            let label = target.to_string();
+            match self.connect(target).await {
+                Ok(stream) => match self.greeted(stream, label.clone()).await {
+                    Ok(outcome) => return Some(outcome),
+                    Err(reason) => reasons.push(format!("{label}: {reason}")),
+                },
+                Err(reason) => reasons.push(format!("{label}: {reason}")),
+            }
+        }
+        None
+    }
+
+    async fn targets(&self, address: &Address, resolver: &Resolver, reasons: &mut Vec<String>) -> Vec<Target> {
+        let port = |port: &Option<u16>| port.unwrap_or(self.protocol.default_port());
+        match address {
+            Address::Ip(ip, at) => vec![Target::Tcp(SocketAddr::new(*ip, port(at)))],
+            Address::Unix(path) => vec![Target::Unix(path.clone())],
+            Address::Embedded => vec![Target::Embedded],
+            Address::Name(name, at) => {
+                match timeout(self.config.connect_timeout, resolver.resolve(name, port(at))).await {
+                    Ok(Ok(found)) => return found.into_iter().map(Target::Tcp).collect(),
+                    Ok(Err(error)) => reasons.push(format!("{name}: {error}")),
+                    Err(_) => reasons.push(format!("{name}: not resolved within {:?}", self.config.connect_timeout)),
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    async fn connect(&self, target: Target) -> Result<BackendStream, String> {
+        let connected = async {
+            match target {
+                Target::Tcp(address) => connect::tcp(address).await,
+                Target::Unix(path) => connect::unix(&path).await,
+                Target::Embedded => Ok(BackendStream::Embedded(self.open_store())),
+            }
+        };
+        match timeout(self.config.connect_timeout, connected).await {
+            Ok(connected) => connected.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no connection within {:?}", self.config.connect_timeout)),
+        }
+    }
+
+    fn open_store(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let (store, protocol) = (self.store.clone(), self.protocol);
+        tokio::task::spawn_local(async move {
+            // The pipe breaks when the client goes away; there is nobody to tell.
+            let _ = embedded::serve(store, protocol, theirs).await;
+        });
+        ours
+    }
+
+    /// Reads the whole greeting.
+    async fn greeted(&self, mut stream: BackendStream, address: String) -> Result<Result<Dialled, DialFault>, String> {
+        let read = async {
+            let mut greeting = Vec::new();
+            loop {
+                let mut bytes = [0; READ];
+                match stream.read(&mut bytes).await {
+                    Ok(0) => return Err("closed before its greeting was complete".to_owned()),
+                    Ok(count) => greeting.extend_from_slice(&bytes[..count]),
+                    Err(error) => return Err(error.to_string()),
+                }
+                match proto::greeting_end(self.protocol, &greeting) {
+                    Ok(Some(end)) => return Ok((greeting, end)),
+                    Ok(None) => {}
+                    Err(_) => return Err(format!("its greeting is not {}", self.protocol)),
+                }
+            }
+        };
+        match timeout(self.config.greeting_timeout, read).await {
+            Err(_) => Err(format!("no greeting within {:?}", self.config.greeting_timeout)),
+            Ok(Err(reason)) => Err(reason),
+            Ok(Ok((greeting, end))) if end < greeting.len() => Ok(Err(DialFault::SpokeUnasked)),
+            Ok(Ok((greeting, _))) => Ok(Ok(Dialled { stream, greeting, address })),
+        }
+    }
+
+    fn answered(&self) {
+        self.down_until.store(0, Ordering::Relaxed);
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!(backend = self.id(), "the backend answers again");
+        }
+    }
+
+    fn failed(&self, reasons: &[String]) {
+        let until = self.age() + u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
+        self.down_until.store(until, Ordering::Relaxed);
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(backend = self.id(), reasons = reasons.join("; "), "no address of the backend answers");
+        }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Tells the operator, once, what has to be changed at the backend.
+    pub fn complain(&self, complaint: Complaint) {
+        if self.complained.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let advice = match complaint {
+            Complaint::LoginRefusedInPlaintext => {
+                "it takes no passwords from mailward, so clients would ask for them for ever; allow plaintext logins \
+                 from mailward's address (Dovecot: login_trusted_networks; Postfix: smtpd_tls_auth_only = no; \
+                 Exchange: LoginType PlainTextLogin)"
+            }
+            Complaint::Preauth => "it greets with PREAUTH, which would log in whoever connects; configure it to ask",
+            Complaint::SpokeUnasked => {
+                "it sends more than a greeting before it is asked anything; is it really this protocol?"
+            }
+        };
+        tracing::warn!(backend = self.id(), protocol = %self.protocol, advice, "the backend cannot be used as it is");
+    }
+}
+
+/// One place to connect to.
+#[derive(Clone, Debug)]
+enum Target {
+    Tcp(SocketAddr),
+    Unix(std::path::PathBuf),
+    Embedded,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Embedded => f.write_str("embedded"),
+        }
+    }
+}

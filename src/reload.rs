@@ -1,0 +1,45 @@
+//! Reading the configuration, at start and again: a whole new snapshot, or the reasons why not.
+
+use std::path::Path;
+
+use crate::{
+    config::{self, Problems, Severity},
+    snapshot::{Built, Lasting, Snapshot},
+};
+
+/// Loads the file and builds a snapshot. The problems found are warnings where there is a snapshot.
+///
+/// # Errors
+/// Everything that is wrong, warnings included, where there is an error among it.
+pub fn load(path: &Path, lasting: &Lasting, keep: bool) -> Result<(Built, Problems), Problems> {
+    let (config, mut problems) = config::load(path)?;
+    match Snapshot::build(config, lasting, keep, &mut problems) {
+        Some(built) => Ok((built, problems)),
+        None => Err(problems),
+    }
+}
+
+/// Writes each problem to the log, in the words of `mailward check`.
+pub fn log(problems: &Problems) {
+    for problem in &problems.0 {
+        match problem.severity {
+            Severity::Error => tracing::error!("{problem}"),
+            Severity::Warning => tracing::warn!("{problem}"),
+        }
+    }
+}
+
+/// Names what a reload cannot change in a running process.
+pub fn warn_of_restart(old: &config::Config, new: &config::Config) {
+    if old.server.workers != new.server.workers {
+        tracing::warn!(
+            key = "server.workers",
+            in_force = old.server.workers,
+            configured = new.server.workers,
+            "this setting takes effect at the next restart"
+        );
+    }
+    if old.server.handshakes != new.server.handshakes {
+        tracing::warn!(key = "server.limit.handshakes", "this setting takes effect at the next restart");
+    }
+}

@@ -1,0 +1,247 @@
+//! The composition root: sockets, workers, signals, reload, drain.
+//!
+//! One control thread owns everything that changes; the workers only accept and serve. Both see the configuration
+//! through one `ArcSwap`, and what the process is doing through one watch channel.
+
+mod control;
+mod descriptors;
+mod worker;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+};
+
+pub use self::descriptors::fits as descriptors_fit;
+use self::{control::Control, worker::Worker};
+use crate::{
+    config::Problems,
+    inbound::session::World,
+    net::{Stage, dns::Resolver, listen},
+    reload,
+    snapshot::{Bind, Lasting, Snapshot},
+};
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, with every problem found.
+    #[error("the configuration cannot be used")]
+    Configuration(Problems),
+    /// A socket that cannot be had.
+    #[error(
+        "{address}: cannot listen: {source}; is another program there, or does the port need CAP_NET_BIND_SERVICE?"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread or runtime that cannot be had.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What to do with a running server.
+#[derive(Debug)]
+enum Order {
+    Reload(oneshot::Sender<Result<(), Problems>>),
+    Drain,
+    Stop,
+}
+
+/// What workers and control share.
+#[derive(Debug)]
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    world: Arc<World>,
+    tally: Arc<Tally>,
+}
+
+/// How many connections are being served, refusals included.
+#[derive(Debug, Default)]
+struct Tally {
+    count: AtomicUsize,
+    changed: Notify,
+}
+
+/// One connection in a [`Tally`].
+#[derive(Debug)]
+struct Counted(Arc<Tally>);
+
+impl Tally {
+    fn count(self: &Arc<Self>) -> Counted {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+
+    /// Waits until there is none.
+    async fn none(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.count.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.changed.notify_waiters();
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    bound: Arc<Mutex<HashMap<Bind, SocketAddr>>>,
+    orders: mpsc::Sender<Order>,
+    control: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Loads the configuration, opens every socket and serves. With `signals` SIGHUP reloads and SIGTERM and
+    /// SIGINT stop.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(path: &Path, signals: bool) -> Result<Self, StartError> {
+        let lasting = Lasting::default();
+        let (built, warnings) = reload::load(path, &lasting, true).map_err(StartError::Configuration)?;
+        reload::log(&warnings);
+        descriptors::raise();
+        descriptors::warn(&built.snapshot.config);
+
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let (stage, seen) = watch::channel(Stage::Running);
+        let world = Arc::new(World {
+            resolver: Resolver::new(runtime.handle().clone()),
+            handshakes: Arc::new(Semaphore::new(built.snapshot.config.server.handshakes)),
+            stage: seen,
+            sessions: Arc::default(),
+        });
+        let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(built.snapshot), world, tally: Arc::default() });
+        let snapshot = shared.snapshot.load_full();
+        let count = snapshot.config.server.workers;
+        let sockets = open(snapshot.binds(), count)?;
+        let workers: Vec<_> =
+            (0..count).map(|_| Worker::start(shared.clone())).collect::<Result<_, _>>().map_err(StartError::Thread)?;
+
+        let bound = Arc::new(Mutex::new(HashMap::new()));
+        let (orders, received) = mpsc::channel(16);
+        let control = Control {
+            path: path.to_owned(),
+            lasting,
+            sources: built.sources,
+            shared: shared.clone(),
+            stage,
+            workers,
+            bound: bound.clone(),
+            orders: received,
+        };
+        let control = control.listen(sockets).spawn(runtime, signals).map_err(StartError::Thread)?;
+        Ok(Self { shared, bound, orders, control: Some(control) })
+    }
+
+    /// The addresses that a listener really has (port 0 resolved), in the order of its `bind`.
+    #[must_use]
+    pub fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
+        let snapshot = self.shared.snapshot.load();
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = |bind: &Bind| snapshot.entry_at(bind).is_some_and(|entry| entry.config.id == listener);
+        snapshot.binds().filter(own).filter_map(|bind| bound.get(&bind).copied()).collect()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// What sessions are given of the process.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        self.shared.world.clone()
+    }
+
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; the old one stays in force.
+    pub fn reload(&self) -> Result<(), Problems> {
+        let (reply, answer) = oneshot::channel();
+        if self.orders.blocking_send(Order::Reload(reply)).is_err() {
+            return Ok(());
+        }
+        answer.blocking_recv().unwrap_or(Ok(()))
+    }
+
+    /// Begins to stop: no new sessions, and the running ones end where their protocol lets them.
+    pub fn drain(&self) {
+        // A control thread that is gone has stopped already.
+        let _ = self.orders.blocking_send(Order::Drain);
+    }
+
+    /// Waits until the server has stopped.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(control) = self.control.take() {
+            // Its panic was printed when it happened.
+            let _ = control.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.control.is_some() {
+            let _ = self.orders.blocking_send(Order::Stop);
+            self.join();
+        }
+    }
+}
+
+/// A socket for each worker, on one address.
+type Sockets = Vec<(Bind, Vec<std::net::TcpListener>)>;
+
+/// Opens every socket, or none.
+fn open(binds: impl Iterator<Item = Bind>, workers: usize) -> Result<Sockets, StartError> {
+    binds
+        .map(|bind| {
+            let address = bind.address;
+            listen::probe(address, bind.v6_only)
+                .and_then(|()| listen::bind(address, bind.v6_only, workers))
+                .map(|sockets| (bind, sockets))
+                .map_err(|source| StartError::Listen { address, source })
+        })
+        .collect()
+}
+
+impl Control {
+    fn spawn(self, runtime: Runtime, signals: bool) -> io::Result<JoinHandle<()>> {
+        let thread = std::thread::Builder::new().name("control".to_owned());
+        thread.spawn(move || runtime.block_on(self.run(signals)))
+    }
+}

@@ -1,0 +1,310 @@
+//! mailward itself as a test runs it: the real binary, with a configuration, certificates and a log of its own.
+
+pub mod authority;
+pub mod fake;
+pub mod talk;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::process::wait::eventually;
+use super::{Scratch, Target};
+use authority::{Authority, Kind};
+
+/// The name in the certificate that a gateway has by default.
+pub const NAME: &str = "mail.example.org";
+
+/// A gateway in the making. Each listener has a backend of its own.
+#[derive(Debug)]
+pub struct GatewayBuilder {
+    server: String,
+    tables: Vec<(String, String)>,
+    certificates: Option<String>,
+    environment: Vec<(String, String)>,
+    prefix: Vec<String>,
+    scratch: Scratch,
+    authority: Authority,
+}
+
+/// A running mailward. Dropping it kills it.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    /// Its directory: `proxy.toml`, `ca.pem`, `mail.crt`, `mail.key`, `log`.
+    pub scratch: Scratch,
+    /// The authority that its certificate is from.
+    pub authority: Authority,
+}
+
+impl Gateway {
+    /// A gateway without listeners, with one ECDSA certificate for [`NAME`] and `localhost`.
+    pub fn builder() -> GatewayBuilder {
+        let (scratch, authority) = (Scratch::new("gateway"), Authority::new());
+        scratch.write("ca.pem", authority.pem());
+        authority.issue(&[NAME, "localhost"], Kind::Ecdsa).write(&scratch, "mail");
+        GatewayBuilder {
+            server: String::new(),
+            tables: Vec::new(),
+            certificates: None,
+            environment: Vec::new(),
+            prefix: Vec::new(),
+            scratch,
+            authority,
+        }
+    }
+
+    /// The first address of a listener; waits until it is open.
+    #[track_caller]
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let line = self.log_line(&format!("listener {listener} to be open"), |line| {
+            line["message"] == "listening" && line["listener"] == listener
+        });
+        line["address"].as_str().and_then(|address| address.parse().ok()).expect("a socket address")
+    }
+
+    /// A listener as a client that uses STARTTLS sees it.
+    #[track_caller]
+    pub fn starttls(&self, listener: &str) -> Target {
+        Target::starttls(self.address(listener), NAME, &self.ca())
+    }
+
+    /// A listener as a client that uses TLS from the first byte sees it.
+    #[track_caller]
+    pub fn implicit(&self, listener: &str) -> Target {
+        Target::implicit(self.address(listener), NAME, &self.ca())
+    }
+
+    /// The authority's certificate, a PEM file.
+    pub fn ca(&self) -> PathBuf {
+        self.scratch.join("ca.pem")
+    }
+
+    /// Every line of the log so far.
+    pub fn log(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.scratch.join("log")).unwrap_or_default();
+        // The last line may be half-written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.into()))).collect()
+    }
+
+    /// Waits for a line of the log; `what` says what for.
+    #[track_caller]
+    pub fn log_line(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let found = eventually(|| self.log().into_iter().find(&fits));
+        found.unwrap_or_else(|| panic!("waited for {what}; the log: {:#?}", self.log()))
+    }
+
+    /// Waits for the line of a session that ended with this outcome.
+    #[track_caller]
+    pub fn session(&self, listener: &str, outcome: &str) -> Value {
+        self.log_line(&format!("a session of {listener} that ended {outcome}"), |line| {
+            line["message"] == "session" && line["listener"] == listener && line["outcome"] == outcome
+        })
+    }
+
+    /// Sends a signal by its name: `HUP`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended by itself and returns its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        eventually(|| self.child.try_wait().ok().flatten()).and_then(|status| status.code())
+    }
+
+    /// Replaces text in `proxy.toml`, which must be there.
+    #[track_caller]
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.scratch.join("proxy.toml")).expect("proxy.toml");
+        assert!(text.contains(from), "{from:?} is not in proxy.toml:\n{text}");
+        self.scratch.write("proxy.toml", text.replace(from, to));
+    }
+
+    /// Reloads and waits until the log says that it was done (or refused).
+    #[track_caller]
+    pub fn reload(&self) -> bool {
+        let told = |line: &Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message == "the configuration was reloaded" || message.starts_with("the configuration was not reloaded")
+        };
+        let before = self.log().into_iter().filter(told).count();
+        self.signal("HUP");
+        let new = eventually(|| self.log().into_iter().filter(told).nth(before));
+        new.expect("a word about the reload")["message"] == "the configuration was reloaded"
+    }
+
+    /// Proportional set size of the process, in bytes.
+    pub fn memory(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("/proc");
+        let line = rollup.lines().find(|line| line.starts_with("Pss:")).expect("Pss");
+        line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") * 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.scratch.join("log")).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("--- the last that mailward said\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
+impl GatewayBuilder {
+    /// Adds a listener on a free port of 127.0.0.1, with STARTTLS, in front of `backend`.
+    pub fn listener(mut self, id: &str, protocol: &str, backend: impl ToString) -> Self {
+        let backend = backend.to_string();
+        self.tables.push((
+            format!("server.listener.{id}"),
+            format!("bind = \"127.0.0.1:0\"\nprotocol = \"{protocol}\"\nbackend = \"{id}\"\n"),
+        ));
+        self.tables.push((format!("backend.{id}"), format!("address = \"{backend}\"\n")));
+        if protocol == "smtp" && backend != "embedded" { self.with(id, "rcpt-domains = \"example.org\"") } else { self }
+    }
+
+    /// Adds a listener that speaks TLS from the first byte.
+    pub fn implicit(self, id: &str, protocol: &str, backend: impl ToString) -> Self {
+        self.listener(id, protocol, backend).with(id, "tls.implicit = true")
+    }
+
+    /// Adds lines to a listener's table; a line for a key that is there already replaces it.
+    pub fn with(self, id: &str, lines: &str) -> Self {
+        self.table(&format!("server.listener.{id}"), lines)
+    }
+
+    /// Adds lines to the table of a listener's backend; a line for a key that is there already replaces it.
+    pub fn backend(self, id: &str, lines: &str) -> Self {
+        self.table(&format!("backend.{id}"), lines)
+    }
+
+    fn table(mut self, name: &str, lines: &str) -> Self {
+        let (_, table) = self.tables.iter_mut().find(|(table, _)| table == name).expect("a table that was added");
+        for line in lines.lines() {
+            let key = format!("{} =", line.split('=').next().unwrap_or_default().trim());
+            let rest: Vec<_> = table.lines().filter(|old| !old.starts_with(&key)).collect();
+            *table = format!("{}\n{line}\n", rest.join("\n"));
+        }
+        self
+    }
+
+    /// Adds lines to `[server]`, or whole tables.
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server += lines;
+        self.server.push('\n');
+        self
+    }
+
+    /// Replaces the one certificate by these tables. Files are made by [`Self::issue`].
+    pub fn certificates(mut self, tables: &str) -> Self {
+        self.certificates = Some(tables.into());
+        self
+    }
+
+    /// Issues a certificate into `NAME.crt` and `NAME.key` of the directory.
+    pub fn issue(self, file: &str, names: &[&str], kind: Kind) -> Self {
+        self.authority.issue(names, kind).write(&self.scratch, file);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it by this command, which ends by running its arguments: `prlimit --nofile=64`.
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.prefix = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The directory, for files that the configuration names.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Writes `proxy.toml` and returns its text.
+    pub fn write(&self) -> String {
+        let mut text = format!("[server]\nhostname = \"{NAME}\"\nworkers = 2\n{}\n", self.server);
+        let default = "[certificate.main]\ncert = \"%{file:mail.crt}%\"\nprivate-key = \"%{file:mail.key}%\"\n";
+        text += self.certificates.as_deref().unwrap_or(default);
+        for (name, lines) in &self.tables {
+            let _ = write!(text, "\n[{name}]\n{lines}");
+        }
+        self.scratch.write("proxy.toml", &text);
+        text
+    }
+
+    /// Starts it and waits until every listener is open. Panics with its log where it does not start.
+    #[track_caller]
+    pub fn start(self) -> Gateway {
+        let listeners = self.tables.iter().filter(|(name, _)| name.starts_with("server.listener.")).count();
+        let mut gateway = self.spawn();
+        let opened =
+            |gateway: &Gateway| gateway.log().iter().filter(|line| line["message"] == "listening").count() >= listeners;
+        let up = eventually(|| if gateway.runs() { opened(&gateway).then_some(true) } else { Some(false) });
+        assert!(up == Some(true), "mailward does not run: {}", gateway.output());
+        gateway
+    }
+
+    /// Starts it and waits until it has given up; returns all that it printed.
+    #[track_caller]
+    pub fn start_fails(self) -> String {
+        let mut gateway = self.spawn();
+        assert_eq!(gateway.ended(), Some(1), "mailward should not have started: {}", gateway.output());
+        gateway.output()
+    }
+
+    fn spawn(self) -> Gateway {
+        self.write();
+        let open = |name: &str| fs::File::create(self.scratch.join(name)).expect("the directory is writable");
+        let program = env!("CARGO_BIN_EXE_mailward").to_owned();
+        let line: Vec<_> = self.prefix.iter().cloned().chain([program]).collect();
+        let child = Command::new(&line[0])
+            .args(&line[1..])
+            .args(["--log-format", "json", "--log-level", "debug"])
+            .env("MAILWARD_CONFIG", self.scratch.join("proxy.toml"))
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(open("out"))
+            .stderr(open("log"))
+            .spawn()
+            .expect("mailward is built");
+        Gateway { child, scratch: self.scratch, authority: self.authority }
+    }
+}
+
+impl Gateway {
+    /// All that it printed.
+    pub fn output(&self) -> String {
+        let read = |name| fs::read_to_string(self.scratch.join(name)).unwrap_or_default();
+        read("out") + &read("log")
+    }
+}
+
+/// Runs `mailward` with these arguments to its end: exit code and standard output.
+pub fn mailward(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mailward")).args(arguments).output().expect("mailward is built");
+    let _ = std::io::stderr().write_all(&output.stderr);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}

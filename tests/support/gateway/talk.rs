@@ -1,0 +1,219 @@
+//! A dialogue over a socket, in the clear or in TLS, byte by byte where a test wants it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::NAME;
+
+/// How long the other side may think. Only a broken test waits for so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One end of a dialogue. Every wait is bounded.
+#[derive(Debug)]
+pub struct Talk {
+    stream: Stream,
+    held: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Talk {
+    /// Connects.
+    #[track_caller]
+    pub fn to(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).expect("a connection"))
+    }
+
+    /// Talks over a connection that is there.
+    pub fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Self { stream: Stream::Plain(stream), held: Vec::new() }
+    }
+
+    /// Does a TLS handshake as a client that trusts `roots` and wants [`NAME`].
+    #[track_caller]
+    pub fn tls(self, roots: Arc<RootCertStore>) -> Self {
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        self.tls_with(Arc::new(config))
+    }
+
+    /// Does a TLS handshake by this configuration; panics where it fails.
+    #[track_caller]
+    pub fn tls_with(self, config: Arc<ClientConfig>) -> Self {
+        self.try_tls(config).expect("a handshake")
+    }
+
+    /// Does a TLS handshake by this configuration.
+    pub fn try_tls(self, config: Arc<ClientConfig>) -> std::io::Result<Self> {
+        assert!(self.held.is_empty(), "unread before TLS: {:?}", String::from_utf8_lossy(&self.held));
+        let Stream::Plain(mut stream) = self.stream else { panic!("TLS inside TLS") };
+        let mut connection =
+            ClientConnection::new(config, NAME.try_into().expect("a name")).map_err(std::io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(Self { stream: Stream::Tls(Box::new(StreamOwned::new(connection, stream))), held: Vec::new() })
+    }
+
+    /// The TLS connection.
+    pub fn connection(&self) -> &ClientConnection {
+        match &self.stream {
+            Stream::Tls(stream) => &stream.conn,
+            Stream::Plain(_) => panic!("not in TLS"),
+        }
+    }
+
+    /// The socket below.
+    pub fn socket(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Tls(stream) => &stream.sock,
+            Stream::Plain(stream) => stream,
+        }
+    }
+
+    /// Sends these bytes in one write.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.try_send(bytes).expect("the other side takes bytes");
+        self
+    }
+
+    /// Sends these bytes in one write, if the other side still takes any.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Tls(stream) => stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()),
+        }
+    }
+
+    /// The next line, with its end; what there is where the other side closed.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.held.drain(..=end).collect();
+                return String::from_utf8_lossy(&line).into_owned();
+            }
+            if self.fill().expect("the other side answers") == 0 {
+                return String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned();
+            }
+        }
+    }
+
+    /// The next line, which must begin so.
+    #[track_caller]
+    pub fn expect(&mut self, start: &str) -> String {
+        let line = self.line();
+        assert!(line.starts_with(start), "expected {start:?}…, and there came {line:?}");
+        line
+    }
+
+    /// Sends a line and returns the next one, which must begin so.
+    #[track_caller]
+    pub fn ask(&mut self, line: &str, start: &str) -> String {
+        self.send(format!("{line}\r\n"));
+        self.expect(start)
+    }
+
+    /// A whole SMTP reply, whose last line must begin so.
+    #[track_caller]
+    pub fn reply(&mut self, start: &str) -> String {
+        let mut reply = String::new();
+        loop {
+            let line = self.line();
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            reply += &line;
+            if last {
+                assert!(line.starts_with(start), "expected {start:?}…, and there came {reply:?}");
+                return reply;
+            }
+        }
+    }
+
+    /// Everything up to and with a line that begins so.
+    #[track_caller]
+    pub fn until(&mut self, start: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "expected {start:?}…, and the other side closed after {text:?}");
+            text += &line;
+            if line.starts_with(start) {
+                return text;
+            }
+        }
+    }
+
+    /// Exactly so many bytes.
+    #[track_caller]
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.held.len() < count {
+            assert!(self.fill().expect("the other side answers") > 0, "closed after {} bytes", self.held.len());
+        }
+        self.held.drain(..count).collect()
+    }
+
+    /// Everything until the other side closes, however it does.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while matches!(self.fill(), Ok(count) if count > 0) {}
+        std::mem::take(&mut self.held)
+    }
+
+    /// The other side closes now, without another word.
+    #[track_caller]
+    pub fn closes(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "expected the end, and there came {:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// Whether the other side ended TLS as it should, with close_notify.
+    pub fn closes_with_notify(&mut self) -> bool {
+        loop {
+            match self.fill() {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => {
+                    return error.kind() != ErrorKind::UnexpectedEof && error.kind() != ErrorKind::ConnectionReset;
+                }
+            }
+        }
+    }
+
+    /// Ends our sending side: in TLS by close_notify and FIN.
+    pub fn end_sending(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+        let _ = self.socket().shutdown(Shutdown::Write);
+    }
+
+    /// Cuts the line: a bare FIN, without close_notify.
+    pub fn cut(&mut self) {
+        let _ = self.socket().shutdown(Shutdown::Both);
+    }
+
+    fn fill(&mut self) -> std::io::Result<usize> {
+        let mut bytes = [0; 16 * 1024];
+        let count = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(&mut bytes)?,
+            Stream::Tls(stream) => stream.read(&mut bytes)?,
+        };
+        self.held.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+}
