@@ -8,7 +8,7 @@ mod descriptors;
 mod worker;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     path::Path,
@@ -142,7 +142,7 @@ impl Server {
         let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(built.snapshot), world, tally: Arc::default() });
         let snapshot = shared.snapshot.load_full();
         let count = snapshot.config.server.workers;
-        let sockets = open(snapshot.binds(), count)?;
+        let sockets = open(snapshot.binds(), count, &HashSet::new())?;
         let workers: Vec<_> =
             (0..count).map(|_| Worker::start(shared.clone())).collect::<Result<_, _>>().map_err(StartError::Thread)?;
 
@@ -226,12 +226,14 @@ impl Drop for Server {
 /// A socket for each worker, on one address.
 type Sockets = Vec<(Bind, Vec<std::net::TcpListener>)>;
 
-/// Opens every socket, or none.
-fn open(binds: impl Iterator<Item = Bind>, workers: usize) -> Result<Sockets, StartError> {
+/// Opens every socket, or none. Whether somebody else has the address is asked only for ports that are not `ours`:
+/// of those, the kernel lets us have more sockets, and a stranger none.
+fn open(binds: impl Iterator<Item = Bind>, workers: usize, ours: &HashSet<u16>) -> Result<Sockets, StartError> {
     binds
         .map(|bind| {
             let address = bind.address;
-            listen::probe(address, bind.v6_only)
+            let probed = if ours.contains(&address.port()) { Ok(()) } else { listen::probe(address, bind.v6_only) };
+            probed
                 .and_then(|()| listen::bind(address, bind.v6_only, workers))
                 .map(|sockets| (bind, sockets))
                 .map_err(|source| StartError::Listen { address, source })

@@ -112,7 +112,8 @@ impl Control {
         let old = self.shared.snapshot.load_full();
         let kept: HashSet<Bind> = old.binds().collect();
         let wanted: HashSet<Bind> = built.snapshot.binds().collect();
-        let sockets = open(wanted.difference(&kept).cloned(), self.workers.len());
+        let ours = kept.iter().map(|bind| bind.address.port()).collect();
+        let sockets = open(wanted.difference(&kept).cloned(), self.workers.len(), &ours);
         let sockets = sockets.map_err(|error| self.refuse_reload(&error))?;
 
         reload::log(&warnings);
