@@ -82,8 +82,10 @@ impl Draft {
 pub(super) fn header_length(message: &[u8]) -> usize {
     // RFC 5322 §2.1: the body follows the first empty line. A bare LF is taken for a line end too, as the readers
     // of the message will take it.
-    if message.starts_with(b"\r\n") {
-        return 2;
+    for (begin, length) in [(b"\r\n".as_slice(), 2), (b"\n", 1)] {
+        if message.starts_with(begin) {
+            return length;
+        }
     }
     let proper = memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 4);
     let bare = memmem::find(&message[..proper], b"\n\n").map_or(message.len(), |at| at + 2);
@@ -123,6 +125,7 @@ mod tests {
         assert_eq!(header_length(b"A: b\r\n\r\nbody\r\n\r\n"), 8);
         assert_eq!(header_length(b"A: b\n\nbody\r\n\r\n"), 6);
         assert_eq!(header_length(b"\r\nbody"), 2);
+        assert_eq!(header_length(b"\nbody"), 1);
         assert_eq!(header_length(b"A: b\r\n"), 6);
         assert_eq!(header_length(b""), 0);
     }

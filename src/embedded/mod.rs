@@ -22,6 +22,7 @@ mod flags;
 mod folder;
 mod folders;
 mod imap;
+mod keywords;
 mod login;
 mod message;
 mod pop3;

@@ -99,7 +99,7 @@ fn unescape(name: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// `name` as text of at most [`LONGEST_NAME`] bytes; `None` if there is none.
+/// `name` as text of at most 256 bytes; `None` if there is none.
 #[must_use]
 pub fn bounded_name(name: &[u8]) -> Option<String> {
     let mut text = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned();

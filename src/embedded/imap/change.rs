@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let positions = chosen(view, set, marking.uid);
         let marked = account.change(|folders| {
-            let named = words::stored(&marking.flags, folders)?;
+            let named = words::stored(&marking.flags, folders.keywords_mut())?;
             let Some(folder) = folders.known(view.folder()) else { return Some(Vec::new()) };
             let mark = |at: usize| {
                 let uid = view.slots().get(at)?.uid;
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         let Some(marked) = marked else { return Ok(Answer::no("too many keywords").with_name("LIMIT")) };
         marked.iter().for_each(|&(_, uid, flags)| view.note(uid, flags));
-        let keywords = account.look(|folders| (view.new_keywords(folders), folders.keywords().to_vec()));
+        let keywords = account.look(|folders| (view.new_keywords(folders), folders.keywords().names().to_vec()));
         self.tell_marked(marking, marked, keywords).await?;
         Ok(Answer::ok("stored"))
     }
@@ -140,7 +140,7 @@ fn add(account: &Account, mailbox: &Mailbox<'_>, words: &[Flag<'_>], new: impl F
             // RFC 3501 §6.3.11: so that the client may create it.
             return Answer::no("no such mailbox").with(Code::TryCreate);
         }
-        let Some(flags) = words::stored(words, folders) else {
+        let Some(flags) = words::stored(words, folders.keywords_mut()) else {
             return Answer::no("too many keywords").with_name("LIMIT");
         };
         match folders.add(&name, new(flags)) {

@@ -118,7 +118,7 @@ impl Compiler<'_> {
     }
 
     fn keyword(&self, name: &str) -> Test {
-        self.folders.known_keyword(name).map_or(Test::Never, Test::Has)
+        self.folders.keywords().find(name).map_or(Test::Never, Test::Has)
     }
 }
 

@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.unselect();
         let Some(name) = words::folder_name(mailbox) else { return Ok(FolderError::BadName.into()) };
         let opened = account.update(|folders| {
-            let keywords = folders.keywords().to_vec();
+            let keywords = folders.keywords().names().to_vec();
             let folder = folders.named_mut(&name)?;
             Some((View::open(folder, access, keywords.len()), folder.next_uid(), keywords))
         });
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> io::Result<Answer> {
         let State::Selected(_, view) = &self.state else { return Ok(Answer::bad("nothing is selected")) };
         let Some(wanted) = Wanted::new(names, uid) else { return Ok(Answer::bad("BINARY is not offered")) };
-        let keywords = account.look(|folders| folders.keywords().to_vec());
+        let keywords = account.look(|folders| folders.keywords().names().to_vec());
         let marks = wanted.marks_seen() && !view.is_read_only();
         for at in chosen(view, set, uid) {
             let is_marked = marks && self.mark_seen(account, at);

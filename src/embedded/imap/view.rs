@@ -99,15 +99,15 @@ impl View {
 
     /// The flags that there are by now, if the client has yet to hear of one.
     pub(super) fn new_keywords(&mut self, folders: &Folders) -> Option<Data<'static>> {
-        let known = folders.keywords().len();
+        let known = folders.keywords().names().len();
         let is_news = std::mem::replace(&mut self.keywords, known) != known;
-        is_news.then(|| Data::Flags(words::known(folders.keywords())))
+        is_news.then(|| Data::Flags(words::known(folders.keywords().names())))
     }
 
     /// Takes over what has changed, and says what the client is to be told.
     pub(super) fn refresh(&mut self, folders: &mut Folders, numbering: Numbering) -> Vec<Data<'static>> {
         let mut news: Vec<_> = self.new_keywords(folders).into_iter().collect();
-        let keywords = folders.keywords().to_vec();
+        let keywords = folders.keywords().names().to_vec();
         let Some(folder) = folders.known(self.folder) else {
             self.slots.iter_mut().for_each(|slot| slot.gone = true);
             news.extend(self.drop_gone(numbering));

@@ -8,7 +8,8 @@ use imap_codec::imap_types::{
 
 use crate::embedded::{
     flags::Flags,
-    folders::{DELIMITER, Folders, INBOX},
+    folders::{DELIMITER, INBOX},
+    keywords::Keywords,
 };
 
 const SYSTEM: [(Flags, Flag<'static>); 5] = [
@@ -38,12 +39,12 @@ pub(super) fn permanent(keywords: &[String]) -> Vec<FlagPerm<'static>> {
 
 /// The flags that a client names; `None` where there is no room for a new keyword. What begins with a backslash and
 /// is no system flag is passed over: nobody can set it.
-pub(super) fn stored(words: &[Flag<'_>], folders: &mut Folders) -> Option<Flags> {
+pub(super) fn stored(words: &[Flag<'_>], keywords: &mut Keywords) -> Option<Flags> {
     words.iter().try_fold(Flags::default(), |flags, word| {
         let system = SYSTEM.iter().find(|(_, known)| known == word).map(|(flag, _)| *flag);
         Some(flags.with(match (system, word) {
             (Some(flag), _) => flag,
-            (None, Flag::Keyword(keyword)) => folders.keyword(keyword.as_ref())?,
+            (None, Flag::Keyword(keyword)) => keywords.add(keyword.as_ref())?,
             (None, _) => Flags::default(),
         }))
     })

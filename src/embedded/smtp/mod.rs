@@ -21,9 +21,8 @@ use super::{
     stream::{Heard, Stream},
 };
 
-const LINE_LIMIT: usize = 4096;
-/// RFC 4954 §4: a line of the exchange may be 12288 octets long.
-const AUTH_LIMIT: usize = 12_288;
+/// RFC 4954 §4: AUTH with its first response, and each further line of the exchange, may be this long.
+const LINE_LIMIT: usize = 12_288;
 
 const OK: Reply = "250 2.0.0 OK";
 const OUT_OF_ORDER: Reply = "503 5.5.1 not now: the order is HELLO, MAIL, RCPT, then DATA or BDAT";
@@ -65,7 +64,7 @@ enum Next {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn turn(&mut self) -> io::Result<Next> {
-        match self.stream.line(LINE_LIMIT.max(AUTH_LIMIT)).await? {
+        match self.stream.line(LINE_LIMIT).await? {
             Heard::Line(text) => match command::parse(&text) {
                 Ok(command) => return self.obey(command).await,
                 Err(reply) => self.stream.say(reply),
@@ -250,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Ok(response));
         }
         self.stream.say(format!("334 {}", STANDARD.encode(ask)));
-        match self.stream.line(AUTH_LIMIT).await? {
+        match self.stream.line(LINE_LIMIT).await? {
             Heard::Line(text) if text == b"*" => Ok(Err("501 5.7.0 authentication cancelled")),
             Heard::Line(text) => Ok(command::decode(&text)),
             Heard::Bad | Heard::TooLong => Ok(Err("501 5.5.2 not base64")),

@@ -17,7 +17,7 @@ pub(super) enum Next<'a> {
     Whole { text: &'a [u8], length: usize },
     /// The end, of this length, of a line that is too long or holds what cannot stand in one.
     Refused { length: usize },
-    /// Some bytes of an over-long line, to be thrown away.
+    /// Some bytes (at least one) of an over-long line, to be thrown away.
     Swallowed { length: usize },
     /// No line end yet.
     Partial,
@@ -28,35 +28,36 @@ pub(super) enum Next<'a> {
 /// The lines of one peer.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    swallowed: usize,
+    /// How much more of the over-long line that is being swallowed there may be.
+    patience: Option<usize>,
 }
 
 impl Lines {
     /// Looks at the front of `input`; what it calls swallowed must be used up.
     pub(super) fn next<'a>(&mut self, input: &'a [u8], limit: usize) -> Next<'a> {
-        if self.swallowed > 0 {
-            return self.swallow(input, limit);
+        if input.is_empty() {
+            return Next::Partial;
+        }
+        if let Some(patience) = self.patience {
+            return self.swallow(input, patience);
         }
         match line::first(input, limit) {
             Line::Whole { text, length } => Next::Whole { text, length },
             Line::Bad { length } => Next::Refused { length },
             Line::Partial => Next::Partial,
-            Line::Long { .. } | Line::Endless => self.swallow(input, limit),
+            Line::Long { .. } | Line::Endless => self.swallow(input, limit.saturating_mul(SWALLOWED)),
         }
     }
 
-    fn swallow<'a>(&mut self, input: &[u8], limit: usize) -> Next<'a> {
+    fn swallow<'a>(&mut self, input: &[u8], patience: usize) -> Next<'a> {
         let end = memchr(b'\n', input);
         let length = end.map_or(input.len(), |end| end + 1);
-        self.swallowed = self.swallowed.saturating_add(length);
-        if self.swallowed > limit.saturating_mul(SWALLOWED) {
-            return Next::Endless;
+        self.patience = patience.checked_sub(length).filter(|_| end.is_none());
+        match end {
+            _ if length > patience => Next::Endless,
+            None => Next::Swallowed { length },
+            Some(_) => Next::Refused { length },
         }
-        if end.is_none() {
-            return Next::Swallowed { length };
-        }
-        self.swallowed = 0;
-        Next::Refused { length }
     }
 }
 
@@ -90,6 +91,14 @@ mod tests {
             }
         }
         seen
+    }
+
+    #[test]
+    fn nothing_is_swallowed_of_nothing() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.next(b"1234567", 4), Next::Swallowed { length: 7 });
+        assert_eq!(lines.next(b"", 4), Next::Partial);
+        assert_eq!(lines.next(b"8\n", 4), Next::Refused { length: 2 });
     }
 
     #[test]

@@ -175,9 +175,9 @@ fn the_queue_of_replies_is_bounded() {
 
 #[test]
 fn nothing_is_read_behind_a_command_whose_reply_decides_how() {
-    for command in ["EHLO c", "HELO c", "DATA", "QUIT"] {
+    for command in ["EHLO c", "HELO c", "DATA", "AUTH PLAIN AGEAYg==", "QUIT"] {
         let mut filter = smtp(false);
-        filter.hello("EHLO", &["PIPELINING"]).client(format!("{command}\r\n"));
+        filter.hello("EHLO", &["PIPELINING", "AUTH PLAIN"]).client(format!("{command}\r\n"));
         assert_eq!(filter.filter.client(b"NOOP\r\n", &mut Wire::default()), Flow::Wait, "{command}");
     }
 }

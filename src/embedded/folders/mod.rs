@@ -3,15 +3,19 @@
 //! `/` separates levels. INBOX always exists, in any spelling. A folder's superiors are made with it, and it is not
 //! deleted before its inferiors are.
 
+mod copy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::Arc,
 };
 
+pub(super) use copy::Copied;
+
 use super::{
-    flags::Flags,
     folder::{Folder, New},
+    keywords::Keywords,
     store::{Refusal, Resources},
 };
 
@@ -21,7 +25,6 @@ pub(super) const INBOX: &str = "INBOX";
 pub(super) const DELIMITER: char = '/';
 
 const NAME_LIMIT: usize = 200;
-const KEYWORD_LIMIT: usize = 64;
 const FOLDER_COST: usize = 1024;
 
 /// Folders by name.
@@ -30,7 +33,7 @@ pub(super) struct Folders {
     resources: Arc<Resources>,
     folders: BTreeMap<String, Folder>,
     subscribed: BTreeSet<String>,
-    keywords: Vec<String>,
+    keywords: Keywords,
 }
 
 /// Why a folder could not be made, renamed or deleted.
@@ -45,21 +48,13 @@ pub(super) enum FolderError {
     TooMany,
 }
 
-/// What COPY and MOVE did: the new folder's UIDVALIDITY, and old and new identifiers in order.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Copied {
-    pub(super) validity: NonZeroU32,
-    pub(super) source: Vec<NonZeroU32>,
-    pub(super) destination: Vec<NonZeroU32>,
-}
-
 impl Folders {
     /// An INBOX, subscribed to, and nothing else.
     pub(super) fn new(resources: Arc<Resources>) -> Result<Self, Refusal> {
         let inbox = Folder::new(resources.validity(), resources.reserve(FOLDER_COST)?);
         let folders = BTreeMap::from([(INBOX.to_owned(), inbox)]);
         let subscribed = BTreeSet::from([INBOX.to_owned()]);
-        Ok(Self { resources, folders, subscribed, keywords: Vec::new() })
+        Ok(Self { resources, folders, subscribed, keywords: Keywords::default() })
     }
 
     /// All names in order.
@@ -202,58 +197,14 @@ impl Folders {
         self.subscribed.remove(name);
     }
 
-    /// The keywords in the order of their numbers.
-    pub(super) fn keywords(&self) -> &[String] {
+    /// The account's keywords.
+    pub(super) fn keywords(&self) -> &Keywords {
         &self.keywords
     }
 
-    /// The flag of a keyword (RFC 3501 §2.3.2: their case does not matter), made if need be; `None`: no room.
-    pub(super) fn keyword(&mut self, name: &str) -> Option<Flags> {
-        if let Some(known) = self.known_keyword(name) {
-            return Some(known);
-        }
-        let new = Flags::keyword(self.keywords.len()).filter(|_| name.len() <= KEYWORD_LIMIT)?;
-        self.keywords.push(name.to_owned());
-        Some(new)
-    }
-
-    /// The flag of a keyword that is in use.
-    pub(super) fn known_keyword(&self, name: &str) -> Option<Flags> {
-        self.keywords.iter().position(|known| known.eq_ignore_ascii_case(name)).and_then(Flags::keyword)
-    }
-
-    /// Copies messages into the folder `to`, all or none; `None`: there is no such folder.
-    pub(super) fn copy(&mut self, from: NonZeroU32, uids: &[NonZeroU32], to: &str) -> Option<Result<Copied, Refusal>> {
-        let news = self.copies(from, uids);
-        let target = self.folders.get_mut(to)?;
-        let mut copied = Copied { validity: target.validity(), source: Vec::new(), destination: Vec::new() };
-        if !target.has_room(news.len(), &self.resources.capacity) {
-            return Some(Err(Refusal::MailboxFull));
-        }
-        let before = target.next_uid();
-        for (uid, new) in news {
-            match target.add(new, &self.resources.budget, &self.resources.capacity) {
-                Ok(added) => copied.destination.push(added),
-                Err(refusal) => {
-                    // RFC 3501 §6.4.7: as it was before the attempt.
-                    target.remove(|entry| entry.uid >= before);
-                    return Some(Err(refusal));
-                }
-            }
-            copied.source.push(uid);
-        }
-        Some(Ok(copied))
-    }
-
-    fn copies(&mut self, from: NonZeroU32, uids: &[NonZeroU32]) -> Vec<(NonZeroU32, New)> {
-        let entries = self.known(from).map(|folder| folder.entries()).unwrap_or_default();
-        let chosen = entries.iter().filter(|entry| uids.binary_search(&entry.uid).is_ok());
-        let copy = |entry: &super::folder::Entry| New {
-            flags: entry.flags,
-            received: entry.received.clone(),
-            message: entry.message.clone(),
-        };
-        chosen.map(|entry| (entry.uid, copy(entry))).collect()
+    /// The account's keywords, to be added to.
+    pub(super) fn keywords_mut(&mut self) -> &mut Keywords {
+        &mut self.keywords
     }
 }
 
@@ -268,15 +219,16 @@ mod tests {
     use super::*;
     use crate::embedded::{
         budget::Budget,
+        flags::Flags,
         message::Draft,
         store::{Capacity, now},
     };
 
-    fn folders(capacity: Capacity) -> Folders {
+    pub(super) fn folders(capacity: Capacity) -> Folders {
         Folders::new(Arc::new(Resources::new(capacity))).unwrap()
     }
 
-    fn new(text: &[u8]) -> New {
+    pub(super) fn new(text: &[u8]) -> New {
         let budget = Budget::new(text.len());
         let mut draft = Draft::new(budget.nothing(), text.len(), 0);
         draft.push(text).unwrap();
@@ -326,30 +278,6 @@ mod tests {
         assert_eq!(names(&folders), ["INBOX", "INBOX/sub", "old"]);
         assert!(folders.named(INBOX).unwrap().entries().is_empty());
         assert_eq!(folders.named("old").unwrap().entries().len(), 1);
-    }
-
-    #[test]
-    fn copy_is_all_or_none() {
-        let mut folders = folders(Capacity { messages: 3, ..Capacity::default() });
-        folders.create("to").unwrap();
-        let (from, first) = folders.add(INBOX, new(b"one")).unwrap();
-        let (_, second) = folders.add(INBOX, new(b"two")).unwrap();
-        assert!(folders.copy(from, &[first], "nowhere").is_none());
-        let copied = folders.copy(from, &[first, second], "to").unwrap().unwrap();
-        assert_eq!((copied.source.len(), copied.destination.len()), (2, 2));
-        assert_eq!(folders.copy(from, &[first, second], "to"), Some(Err(Refusal::MailboxFull)));
-        assert_eq!(folders.named("to").unwrap().entries().len(), 2);
-    }
-
-    #[test]
-    fn keywords_are_found_whatever_their_case_and_bounded() {
-        let mut folders = folders(Capacity::default());
-        let junk = folders.keyword("$Junk").unwrap();
-        assert_eq!(folders.keyword("$junk"), Some(junk));
-        assert_eq!(folders.known_keyword("$other"), None);
-        assert_eq!(folders.keyword(&"x".repeat(65)), None);
-        let more = (0..100).filter(|number| folders.keyword(&format!("k{number}")).is_some()).count();
-        assert_eq!(more, Flags::KEYWORDS - 1);
     }
 
     #[test]
