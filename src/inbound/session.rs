@@ -106,7 +106,8 @@ fn record(peer: SocketAddr, entry: &Entry, world: &World) -> Box<Record> {
         backend: String::new(),
         bytes_in: 0,
         bytes_out: 0,
-        ended: Ended(Outcome::ClientLost, ""),
+        // What stands here if the session is dropped before it knows better.
+        ended: Ended(Outcome::Drained, "stopped"),
     })
 }
 

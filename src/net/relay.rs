@@ -119,6 +119,15 @@ enum Way {
     Down,
 }
 
+impl Way {
+    const fn back(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
+}
+
 struct Relay<'a, C, B> {
     client: &'a mut C,
     /// `None` once it is cut off.

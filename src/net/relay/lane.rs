@@ -20,6 +20,9 @@ pub(super) enum Sink {
     Lost,
 }
 
+/// How many bytes may be due before the other direction has to wait.
+const CROWD: usize = 64 * 1024;
+
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -73,6 +76,12 @@ impl Lane {
         if self.sink == Sink::Open {
             self.out.extend_from_slice(bytes);
         }
+    }
+
+    /// Whether so much is due that nothing is done that may add to it: a client that reads no replies is heard no
+    /// further.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.out.len() - self.written.min(self.out.len()) > CROWD
     }
 
     pub(super) fn out_is_empty(&self) -> bool {

@@ -29,7 +29,7 @@ where
                 Poll::Pending => return moved,
                 Poll::Ready(wrote) => moved |= wrote,
             }
-            if self.ending.is_some() {
+            if self.ending.is_some() || self.lane(way.back()).is_crowded() {
                 return moved;
             }
             if self.sift_held(way, cx) {

@@ -1,0 +1,6 @@
+//! Before TLS: no panic, nothing held without bound, nothing that depends on how the bytes were cut.
+#![no_main]
+
+use mailward::{play::play_greeter, proto::Protocol};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| play_greeter(&[Protocol::Pop3], data));

@@ -1,0 +1,13 @@
+//! Whose login it is: no panic, and no name without bound, whatever the exchange.
+#![no_main]
+
+use mailward::proto::sasl;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let mechanism = lines.next().unwrap_or_default();
+    let responses: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
+    let user = sasl::user(mechanism, &responses);
+    assert!(user.is_none_or(|user| !user.is_empty() && user.len() <= 256));
+    assert!(sasl::passing(mechanism).all(sasl::passes));
+});
