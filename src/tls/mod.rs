@@ -5,6 +5,7 @@
 
 mod certificate;
 mod facts;
+mod hello;
 mod pem;
 mod self_signed;
 mod server;
@@ -13,7 +14,8 @@ mod store;
 mod tickets;
 
 pub use certificate::{KeyKind, Loaded};
-pub use facts::{Facts, offered_version};
+pub use facts::Facts;
+pub use hello::offered_version;
 pub use server::{HandshakeFault, can_serve, server_config};
 pub use source::{Refreshed, Sources};
 pub use store::{CertStore, Certificates};

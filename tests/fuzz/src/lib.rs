@@ -8,6 +8,9 @@ pub mod config;
 #[path = "../../../src/proto/mod.rs"]
 pub mod proto;
 
+#[path = "../../../src/tls/hello.rs"]
+pub mod hello;
+
 #[path = "../../support/machines.rs"]
 #[allow(dead_code, reason = "the transcript tests need more of it")]
 mod machines;
