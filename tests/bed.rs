@@ -3,8 +3,13 @@
 mod support;
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
-use support::{ALICE, Curl, Dovecot, Exim, Mbsync, Postfix, Python, Recorder, Swaks, Target, assert_carries, message};
+use support::{
+    ALICE, Curl, Dovecot, Exim, Mbsync, Postfix, Python, Recorder, Scratch, Supervised, Swaks, Target, assert_carries,
+    message,
+};
 
 const BOB: &str = "bob@example.net";
 
@@ -156,9 +161,12 @@ fn dropping_a_server_ends_all_its_processes_and_no_other() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
-    let refused = std::panic::catch_unwind(|| Dovecot::builder().further("no_such_setting = yes\n").start());
+    let scratch = Scratch::new("broken");
+    let mut dovecot = Command::new("/usr/sbin/dovecot");
+    dovecot.arg("-F").arg("-c").arg(scratch.write("dovecot.conf", "no_such_setting = yes\n"));
+    let refused = catch_unwind(AssertUnwindSafe(|| Supervised::start(&dovecot, scratch.path(), || false)));
     let said = *refused.expect_err("it must not start").downcast::<String>().expect("a panic with a message");
-    assert!(said.contains("no_such_setting"), "{said}");
+    assert!(said.contains("Unknown setting: no_such_setting"), "{said}");
 }
 
 /// The processes of a group that are not mere remains waiting for init.

@@ -47,8 +47,11 @@ impl Exim {
         let user = number_of("/etc/passwd", "Debian-exim");
         scratch.directory_of("spool", user, user, 0o750);
         let log = scratch.directory_of("log", user, user, 0o750).join("mainlog");
-        let configuration = scratch.write("exim.conf", self.configuration(scratch.path()));
-        let mut command = Command::new(program());
+        // Exim starts itself again as its own user, who may have no way into the checkout.
+        let exim = scratch.join("exim");
+        std::fs::copy(program(), &exim).expect("the scratch directory is writable");
+        let configuration = scratch.write("exim.conf", self.configuration(scratch.path(), &exim));
+        let mut command = Command::new(exim);
         // -odf delivers before it returns; with -i a line of a single dot does not end the message.
         command.arg("-C").arg(configuration).args(["-odf", "-i", "-f", from]).args(to);
         let mut ran = run(&command, message);
@@ -56,12 +59,12 @@ impl Exim {
         ran
     }
 
-    fn configuration(&self, directory: &Path) -> String {
+    fn configuration(&self, directory: &Path, exim: &Path) -> String {
         let yes = |is: bool| if is { "*" } else { "" };
         let tls = self.tls.is_some();
         let values = [
             ("DIR", directory.display().to_string()),
-            ("EXIM", program().display().to_string()),
+            ("EXIM", exim.display().to_string()),
             ("HOST", self.to.ip().to_string().replace(':', "::")),
             ("PORT", self.to.port().to_string()),
             ("PROTOCOL", if self.lmtp { "lmtp" } else { "smtp" }.into()),
