@@ -59,15 +59,16 @@ fn play_all(protocol: Protocol) {
 
 fn files(protocol: Protocol) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/transcripts").join(protocol.name());
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(&folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
     files.sort();
     files
 }
 
 fn failure(protocol: Protocol, file: &Path) -> Option<String> {
-    let text = fs::read_to_string(file).unwrap();
     let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(file).display();
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{name}: {error}"));
     play_text(protocol, &text).err().map(|(line, fault)| format!("{name}:{line}: {fault}"))
 }
 
@@ -374,7 +375,7 @@ mod the_player {
     use super::*;
 
     fn fault(text: &str) -> String {
-        play_text(Protocol::Smtp, text).unwrap_err().1
+        play_text(Protocol::Smtp, text).expect_err("this transcript is wrong").1
     }
 
     #[test]
