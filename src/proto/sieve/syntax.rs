@@ -107,7 +107,10 @@ fn quoted(rest: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
 fn literal(rest: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
     let end = rest.iter().position(|byte| *byte == b'\n').ok_or(Malformed)?;
     let announcement = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-    let (Announced::Literal(length) | Announced::ClientLiteral(length)) = announced(announcement) else {
+    // The reader counts by the end of a line; here the whole of it must be the announcement, so that no server can
+    // read another length.
+    let alone = !announcement[1..].contains(&b'{');
+    let (true, Announced::Literal(length) | Announced::ClientLiteral(length)) = (alone, announced(announcement)) else {
         return Err(Malformed);
     };
     let text = rest[end + 1..].get(..length).ok_or(Malformed)?.to_vec();
@@ -149,6 +152,7 @@ mod tests {
         assert_eq!(all(b"{4+}\r\nabc"), Err(Malformed));
         assert_eq!(all(b"{99999999999999999999999+}\r\nabc"), Err(Malformed));
         assert_eq!(all(b"{3 }\r\nabc"), Err(Malformed));
+        assert_eq!(all(b"{junk{3+}\r\nabc"), Err(Malformed));
         assert_eq!(all(b"{3+}\r\na \t \t"), Ok(vec![b"a \t".to_vec()]));
     }
 

@@ -25,7 +25,7 @@ pub(super) const NEEDS_ENCRYPTION: &str = "538 5.7.11 Encryption required for au
 pub(super) const BARE_NEWLINE: &str = "550 5.6.11 Message refused: a bare LF or CR in it\r\n";
 pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
 
-pub(super) const CLOSING: &str = "421 4.3.0 Connection to the mail server lost, closing\r\n";
+pub(super) const CLOSING: &str = "421 4.3.2 Connection to the mail server lost, closing\r\n";
 pub(super) const UNAVAILABLE: &str = "421 4.3.2 Mail server not available, try again later\r\n";
 pub(super) const EXTENSION_GONE: &str = "421 4.3.2 An extension offered before is not available, try again later\r\n";
 pub(super) const NOT_A_WEB_SERVER: &str = "421 4.7.0 This is a mail server, closing\r\n";

@@ -79,7 +79,7 @@ fn no_bare_newline_ends_a_message_or_lets_one_pass() {
             assert!(passed.len() <= 3 + form.len() && input.starts_with(&passed), "{form:?} at {split}: {passed:?}");
             assert!(talk.cut, "{form:?} at {split}");
             let told = talk.told();
-            assert!(told.starts_with("550 5.6.11 ") && told.contains("\r\n421 4.3.0 "), "{form:?}: {told}");
+            assert!(told.starts_with("550 5.6.11 ") && told.contains("\r\n421 4.3.2 "), "{form:?}: {told}");
             assert_eq!(told.lines().count(), 2);
             assert_eq!(talk.ending, Some(Ending::Client(Violation::BareNewline)));
         }
@@ -136,7 +136,7 @@ fn an_early_verdict_waits_for_the_end_of_the_message() {
 #[test]
 fn a_success_before_the_end_of_the_message_is_a_violation() {
     let mut talk = in_data(Protocol::Smtp, 1, false);
-    assert!(talk.client("one\r\n").backend("250 taken\r\n").told().starts_with("421 4.3.0 "));
+    assert!(talk.client("one\r\n").backend("250 taken\r\n").told().starts_with("421 4.3.2 "));
     assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
 }
 

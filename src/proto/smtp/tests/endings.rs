@@ -25,11 +25,11 @@ fn codes(told: &str) -> Vec<String> {
 #[test]
 fn a_backend_lost_between_commands_is_421() {
     let mut talk = session(Protocol::Smtp, false);
-    assert_eq!(codes(&talk.lose_backend().told()), ["421 4.3.0"]);
+    assert_eq!(codes(&talk.lose_backend().told()), ["421 4.3.2"]);
     assert_eq!(talk.ending, Some(Ending::BackendLost));
     let mut talk = session(Protocol::Smtp, false);
     talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n");
-    assert_eq!(codes(&talk.lose_backend().told()), ["421 4.3.0"]);
+    assert_eq!(codes(&talk.lose_backend().told()), ["421 4.3.2"]);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_backend_lost_in_a_body_is_451_at_its_end() {
         talk.exchange("DATA", "354 go").client("one\r\n.").lose_backend();
         assert_eq!((talk.told().as_str(), talk.ending), ("", None));
         talk.client("two\nthree\n.\n\r\n.\r\n");
-        assert_eq!(codes(&talk.told()), ["451 4.4.2", "421 4.3.0"]);
+        assert_eq!(codes(&talk.told()), ["451 4.4.2", "421 4.3.2"]);
         assert_eq!(talk.ending, Some(Ending::BackendLost));
     });
 }
@@ -48,7 +48,7 @@ fn a_backend_lost_in_a_body_is_451_at_its_end() {
 fn a_backend_lost_between_the_parts_of_an_end_is_lost_in_the_body() {
     let mut talk = with_recipients(Protocol::Smtp, 1, false);
     talk.exchange("DATA", "354 go").client("one\r\n.\r").lose_backend();
-    assert_eq!(codes(&talk.client("\n").told()), ["451 4.4.2", "421 4.3.0"]);
+    assert_eq!(codes(&talk.client("\n").told()), ["451 4.4.2", "421 4.3.2"]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_rest_of_a_lost_body_is_bounded() {
         talk.exchange("DATA", "354 go").client("one").lose_backend();
         talk.client(vec![b'x'; usize::try_from(LIMITS.discard).unwrap() + 1]);
         assert_eq!(talk.ending, Some(Ending::Client(Violation::TooMuchDiscarded)));
-        assert_eq!(codes(&talk.told()), ["451 4.4.2", "421 4.3.0"]);
+        assert_eq!(codes(&talk.told()), ["451 4.4.2", "421 4.3.2"]);
     });
 }
 
@@ -66,21 +66,21 @@ fn the_rest_of_a_lost_body_is_bounded() {
 fn a_backend_lost_behind_the_end_of_a_message_is_451() {
     let mut talk = with_recipients(Protocol::Smtp, 2, false);
     talk.exchange("DATA", "354 go").client("x\r\n.\r\n");
-    assert_eq!(codes(&talk.lose_backend().told()), ["451 4.4.2", "421 4.3.0"]);
+    assert_eq!(codes(&talk.lose_backend().told()), ["451 4.4.2", "421 4.3.2"]);
     let mut talk = with_recipients(Protocol::Smtp, 2, false);
     talk.client("BDAT 1 LAST\r\nx");
-    assert_eq!(codes(&talk.lose_backend().told()), ["451 4.4.2", "421 4.3.0"]);
+    assert_eq!(codes(&talk.lose_backend().told()), ["451 4.4.2", "421 4.3.2"]);
 }
 
 #[test]
 fn lmtp_gives_451_for_each_recipient_not_answered() {
     let mut talk = with_recipients(Protocol::Lmtp, 3, false);
     talk.exchange("DATA", "354 go").client("x\r\n.\r\nBOGUS\r\nNOOP\r\n").backend("250 one\r\n").told();
-    assert_eq!(codes(&talk.lose_backend().told()), ["451 4.4.2", "451 4.4.2", "502 5.5.1", "421 4.3.0"]);
+    assert_eq!(codes(&talk.lose_backend().told()), ["451 4.4.2", "451 4.4.2", "502 5.5.1", "421 4.3.2"]);
     let mut talk = with_recipients(Protocol::Lmtp, 2, false);
     talk.client("BDAT 4 LAST\r\nx").lose_backend();
     assert_eq!(talk.told(), "");
-    assert_eq!(codes(&talk.client("yzz").told()), ["451 4.4.2", "451 4.4.2", "421 4.3.0"]);
+    assert_eq!(codes(&talk.client("yzz").told()), ["451 4.4.2", "451 4.4.2", "421 4.3.2"]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_chunk_of_a_lost_backend_is_read_to_its_end() {
         let mut talk = with_recipients(Protocol::Smtp, 1, drips);
         talk.client("BDAT 10\r\nabc").lose_backend();
         assert_eq!(talk.client("defg").ending, None);
-        assert_eq!(codes(&talk.client("hij").told()), ["451 4.4.2", "421 4.3.0"]);
+        assert_eq!(codes(&talk.client("hij").told()), ["451 4.4.2", "421 4.3.2"]);
         assert_eq!(talk.ending, Some(Ending::BackendLost));
     });
 }
@@ -118,7 +118,7 @@ fn a_farewell_of_the_backend_is_passed_on() {
 fn garbage_from_the_backend_ends_the_session() {
     both(|drips| {
         let mut talk = session(Protocol::Smtp, drips);
-        assert_eq!(codes(&talk.client("NOOP\r\n").backend("ok then\r\n").told()), ["421 4.3.0"]);
+        assert_eq!(codes(&talk.client("NOOP\r\n").backend("ok then\r\n").told()), ["421 4.3.2"]);
         assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
     });
 }
@@ -129,7 +129,7 @@ fn one_reply_too_many_never_reaches_the_client() {
         let mut talk = session(Protocol::Smtp, drips);
         talk.client("NOOP\r\n");
         let told = talk.backend("250 ok\r\n250 injected\r\n").told();
-        assert!(told.starts_with("250 ok\r\n421 4.3.0 ") && !told.contains("injected"), "{told}");
+        assert!(told.starts_with("250 ok\r\n421 4.3.2 ") && !told.contains("injected"), "{told}");
     });
 }
 

@@ -23,7 +23,7 @@ fn a_greeting_is_passed_on_where_the_client_had_none() {
 fn bytes_behind_the_greeting_are_a_violation() {
     both(|drips| {
         let mut talk = Talk::inside_tls(settings(Protocol::Smtp), drips);
-        assert!(talk.backend("250 smuggled\r\n").told().starts_with("421 4.3.0 "));
+        assert!(talk.backend("250 smuggled\r\n").told().starts_with("421 4.3.2 "));
         assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
         assert_eq!(talk.complaint(), Some(Complaint::SpokeUnasked));
     });
@@ -33,7 +33,7 @@ fn bytes_behind_the_greeting_are_a_violation() {
 fn what_is_no_greeting_ends_the_session() {
     for greeting in ["* OK IMAP\r\n", "354 x\r\n"] {
         let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, true, greeting, false);
-        assert!(talk.told().starts_with("421 4.3.0 "));
+        assert!(talk.told().starts_with("421 4.3.2 "));
         assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
     }
 }
