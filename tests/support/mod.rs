@@ -39,6 +39,7 @@ pub use clients::testssl::{Finding, Testssl};
 pub use figures::{figure, size};
 pub use gateway::authority::{Authority, Kind};
 pub use gateway::fake::{Fake, nobody};
+pub use gateway::hello::{client_hello, message as handshake_message, offering, old_client_hello, record};
 pub use gateway::talk::Talk;
 pub use gateway::{Gateway, GatewayBuilder, NAME, mailward};
 pub use message::{assert_carries, message, stuffed};

@@ -93,6 +93,12 @@ impl SClient {
         run(&self.arguments(&["-quiet"]).command(), bytes)
     }
 
+    /// Does the handshake, sends these bytes, reads until the server closes, and reports of the handshake; panics unless it succeeded.
+    #[track_caller]
+    pub fn converse(self, bytes: &[u8]) -> Handshake {
+        Handshake { report: run(&self.arguments(&["-ign_eof"]).command(), bytes).succeeds().all() }
+    }
+
     fn command(&self) -> Command {
         let Target { address, security, name, .. } = &self.target;
         let mut command = Command::new("openssl");

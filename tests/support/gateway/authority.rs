@@ -63,8 +63,24 @@ impl Authority {
         Arc::new(roots)
     }
 
+    /// An authority below this one, with another key.
+    pub fn intermediate(&self) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, "Test Intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let (der, pem) = (certificate.der().clone(), certificate.pem());
+        Self { issuer: Issuer::new(params, key), der, pem }
+    }
+
     /// Issues a certificate for these names; the first is also its common name.
     pub fn issue(&self, names: &[&str], kind: Kind) -> Issued {
+        self.issue_with(names, kind, |_| {})
+    }
+
+    /// Like [`Self::issue`]; `change` has the last word on what stands in it.
+    pub fn issue_with(&self, names: &[&str], kind: Kind, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let algorithm = match kind {
             Kind::Ecdsa => &rcgen::PKCS_ECDSA_P256_SHA256,
             Kind::Rsa => &rcgen::PKCS_RSA_SHA256,
@@ -75,6 +91,7 @@ impl Authority {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
         params.use_authority_key_identifier_extension = true;
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { chain: certificate.pem(), key: key.serialize_pem() }
     }

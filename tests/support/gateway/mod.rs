@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod fake;
+pub mod hello;
 pub mod talk;
 
 use std::fmt::Write as _;
@@ -106,6 +107,14 @@ impl Gateway {
         self.log_line(&format!("a session of {listener} that ended {outcome}"), |line| {
             line["message"] == "session" && line["listener"] == listener && line["outcome"] == outcome
         })
+    }
+
+    /// Waits for the line of the listener's session that ended as number `number`, from 0.
+    #[track_caller]
+    pub fn nth_session(&self, listener: &str, number: usize) -> Value {
+        let is_session = |line: &Value| line["message"] == "session" && line["listener"] == listener;
+        let found = eventually(|| self.log().into_iter().filter(is_session).nth(number));
+        found.unwrap_or_else(|| panic!("waited for session {number} of {listener}; the log: {:#?}", self.log()))
     }
 
     /// Sends a signal by its name: `HUP`, `TERM`.
