@@ -204,7 +204,10 @@ impl Visit {
                 self.record.tls = Some(Facts::of(tls.get_ref().1));
                 Ok(Box::new(tls))
             }
-            Ok(Err(error)) => Err(Ended(Outcome::TlsFailed, HandshakeFault::of(&error).reason())),
+            Ok(Err(error)) => {
+                let fault = HandshakeFault::of(&error, self.record.client_tls);
+                Err(Ended(Outcome::TlsFailed, fault.reason()))
+            }
             Err(_) => Err(Ended(Outcome::Timeout, "handshake")),
         }
     }

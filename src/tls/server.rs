@@ -134,10 +134,13 @@ pub enum HandshakeFault {
 }
 
 impl HandshakeFault {
-    /// Reads it off the error that a handshake ended with.
+    /// Reads it off the error that a handshake ended with, and the newest version that the client offered (of
+    /// [`super::offered_version`]).
     #[must_use]
-    pub fn of(error: &io::Error) -> Self {
+    pub fn of(error: &io::Error, offered: &str) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            // rustls looks at extensions that only TLS 1.2 demands before it looks at the version.
+            Some(_) if matches!(offered, "TLSv1.1" | "TLSv1.0" | "SSLv3") => Self::NoCommonVersion,
             Some(error) => Self::of_tls(error),
             None => Self::Truncated,
         }
