@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    SignatureScheme,
+    NamedGroup, SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -53,31 +53,64 @@ impl Certificates {
         named.chain(default)
     }
 
-    /// The certificate for a server name and the signature schemes that the client can verify.
-    #[must_use]
-    pub fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        name.and_then(|name| self.named(name, schemes)).or_else(|| fitting(&self.default, schemes))
+    /// The certificate for a server name and a client's abilities. Where the client can verify none, one that does
+    /// not fit: the handshake then fails for the reason that there is (no cipher, no scheme in common) and not for
+    /// want of a certificate.
+    fn find(&self, name: Option<&str>, client: Abilities<'_>) -> Option<Arc<CertifiedKey>> {
+        let found = name.and_then(|name| self.named(name, client)).or_else(|| client.first_fitting(&self.default));
+        found.or_else(|| self.default.first().map(|loaded| loaded.key.clone()))
     }
 
-    fn named(&self, name: &str, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+    fn named(&self, name: &str, client: Abilities<'_>) -> Option<Arc<CertifiedKey>> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let exact = self.by_name.get(&name).and_then(|same| fitting(same, schemes));
+        let exact = self.by_name.get(&name).and_then(|same| client.first_fitting(same));
         exact.or_else(|| {
             // RFC 9525 §6.3: a wildcard stands for exactly one label.
             let (_, parent) = name.split_once('.')?;
-            fitting(self.by_name.get(&format!("*.{parent}"))?, schemes)
+            client.first_fitting(self.by_name.get(&format!("*.{parent}"))?)
         })
     }
 }
 
-fn prefer(same: &mut [Loaded]) {
-    same.sort_by(|a, b| a.kind.cmp(&b.kind).then(b.not_after.cmp(&a.not_after)));
+/// What a client can verify.
+#[derive(Clone, Copy, Debug)]
+struct Abilities<'a> {
+    /// The signature schemes that it knows.
+    schemes: &'a [SignatureScheme],
+    /// The curves that a certificate's key may be on, where the client limits them.
+    curves: Option<&'a [NamedGroup]>,
 }
 
-/// The first whose key can sign in a scheme that the client knows. Without this look, a client limited to one
-/// kind of key would be handed the other and fail.
-fn fitting(same: &[Loaded], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-    same.iter().find(|loaded| loaded.key.key.choose_scheme(schemes).is_some()).map(|loaded| loaded.key.clone())
+impl<'a> Abilities<'a> {
+    fn of(hello: &'a ClientHello<'_>) -> Self {
+        // RFC 8422 §5.1: up to TLS 1.2 the groups limit the certificate's curve too; RFC 8446 §4.2.7 ended that.
+        let is_old = !hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13);
+        Self { schemes: hello.signature_schemes(), curves: hello.named_groups().filter(|_| is_old) }
+    }
+
+    /// The first whose key can sign in a scheme that the client knows, on a curve that it knows if there is one.
+    /// Without this look, a client limited to one kind of key would be handed the other and fail.
+    fn first_fitting(self, same: &[Loaded]) -> Option<Arc<CertifiedKey>> {
+        let signs = |loaded: &&Loaded| loaded.key.key.choose_scheme(self.schemes).is_some();
+        let best = same.iter().filter(signs).find(|loaded| self.knows_curve(loaded));
+        best.or_else(|| same.iter().find(signs)).map(|loaded| loaded.key.clone())
+    }
+
+    fn knows_curve(self, loaded: &Loaded) -> bool {
+        let curve = CURVES.iter().find(|(scheme, _)| loaded.key.key.choose_scheme(&[*scheme]).is_some());
+        self.curves.is_none_or(|known| curve.is_none_or(|(_, curve)| known.contains(curve)))
+    }
+}
+
+/// The curve of a key that signs in a scheme.
+const CURVES: [(SignatureScheme, NamedGroup); 3] = [
+    (SignatureScheme::ECDSA_NISTP256_SHA256, NamedGroup::secp256r1),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, NamedGroup::secp384r1),
+    (SignatureScheme::ECDSA_NISTP521_SHA512, NamedGroup::secp521r1),
+];
+
+fn prefer(same: &mut [Loaded]) {
+    same.sort_by(|a, b| a.kind.cmp(&b.kind).then(b.not_after.cmp(&a.not_after)));
 }
 
 /// The certificates in force, for the handshakes of every listener.
@@ -101,7 +134,7 @@ impl CertStore {
 
 impl ResolvesServerCert for CertStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.load().find(hello.server_name(), hello.signature_schemes())
+        self.current.load().find(hello.server_name(), Abilities::of(&hello))
     }
 }
 
@@ -113,6 +146,10 @@ mod tests {
 
     const ECDSA: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
     const RSA: SignatureScheme = SignatureScheme::RSA_PSS_SHA256;
+
+    const fn knows(schemes: &[SignatureScheme]) -> Abilities<'_> {
+        Abilities { schemes, curves: None }
+    }
 
     fn loaded(names: &[&str], algorithm: &'static rcgen::SignatureAlgorithm) -> Loaded {
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
@@ -130,7 +167,7 @@ mod tests {
         let (exact, wild, default) =
             (ecdsa(&["mx.example.org"]), ecdsa(&["*.example.org"]), ecdsa(&["fallback.example"]));
         let store = Certificates::new([(exact.clone(), false), (wild.clone(), false), (default.clone(), true)]);
-        let found = |name| store.find(name, &[ECDSA]).unwrap();
+        let found = |name| store.find(name, knows(&[ECDSA])).unwrap();
         assert!(Arc::ptr_eq(&found(Some("MX.Example.ORG")), &exact.key));
         assert!(Arc::ptr_eq(&found(Some("imap.example.org")), &wild.key));
         assert!(Arc::ptr_eq(&found(Some("a.b.example.org")), &default.key));
@@ -144,16 +181,33 @@ mod tests {
         let (small, old) = (ecdsa(&["mx.example.org"]), loaded(&["mx.example.org"], &rcgen::PKCS_RSA_SHA256));
         let store = Certificates::new([(old.clone(), true), (small.clone(), true)]);
         let name = Some("mx.example.org");
-        assert!(Arc::ptr_eq(&store.find(name, &[RSA, ECDSA]).unwrap(), &small.key));
-        assert!(Arc::ptr_eq(&store.find(name, &[RSA]).unwrap(), &old.key));
-        assert!(Arc::ptr_eq(&store.find(None, &[RSA]).unwrap(), &old.key));
-        assert!(store.find(name, &[SignatureScheme::ED448]).is_none());
+        assert!(Arc::ptr_eq(&store.find(name, knows(&[RSA, ECDSA])).unwrap(), &small.key));
+        assert!(Arc::ptr_eq(&store.find(name, knows(&[RSA])).unwrap(), &old.key));
+        assert!(Arc::ptr_eq(&store.find(None, knows(&[RSA])).unwrap(), &old.key));
+        assert!(
+            store.find(name, knows(&[SignatureScheme::ED448])).is_some(),
+            "for the handshake to fail by its own reason"
+        );
+    }
+
+    #[test]
+    fn a_client_that_does_not_know_the_keys_curve_gets_the_rsa_certificate_if_there_is_one() {
+        let (small, old) = (ecdsa(&["mx.example.org"]), loaded(&["mx.example.org"], &rcgen::PKCS_RSA_SHA256));
+        let name = Some("mx.example.org");
+        let both = [RSA, ECDSA];
+        let client = |curves| Abilities { schemes: &both, curves: Some(curves) };
+        let store = Certificates::new([(old.clone(), true), (small.clone(), true)]);
+        assert!(Arc::ptr_eq(&store.find(name, client(&[NamedGroup::X25519])).unwrap(), &old.key));
+        let found = store.find(name, client(&[NamedGroup::X25519, NamedGroup::secp256r1]));
+        assert!(Arc::ptr_eq(&found.unwrap(), &small.key));
+        let alone = Certificates::new([(small.clone(), true)]);
+        assert!(Arc::ptr_eq(&alone.find(name, client(&[NamedGroup::X25519])).unwrap(), &small.key));
     }
 
     #[test]
     fn without_a_default_an_unknown_name_finds_nothing() {
         let store = Certificates::new([(ecdsa(&["a.example"]), false)]);
-        assert!(store.find(Some("b.example"), &[ECDSA]).is_none());
+        assert!(store.find(Some("b.example"), knows(&[ECDSA])).is_none());
         assert!(!store.is_empty());
     }
 }
