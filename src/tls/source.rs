@@ -49,8 +49,11 @@ impl Sources {
         let stamps = stamps(&configured);
         let mut sources = Self { configured, base, loaded: BTreeMap::new(), stamps };
         for table in &sources.configured {
-            for (pair, outcome) in read_table(table, &sources.base, keep) {
-                sources.loaded.extend(accept(table, pair, outcome, problems));
+            match read_table(table, &sources.base, keep) {
+                Ok(all) => all.into_iter().for_each(|(pair, outcome)| {
+                    sources.loaded.extend(accept(table, pair, outcome, problems));
+                }),
+                Err(what) => problems.error(&table.at, &key_of(table), what, ""),
             }
         }
         sources.check_defaults(problems);
@@ -74,9 +77,16 @@ impl Sources {
         let mut refreshed = Refreshed::default();
         let mut old = std::mem::take(&mut self.loaded);
         for table in &self.configured {
-            for (pair, outcome) in read_table(table, &self.base, true) {
-                let old = old.remove(&pair);
-                self.loaded.extend(choose(pair, old, outcome, &mut refreshed));
+            match read_table(table, &self.base, true) {
+                Ok(all) => all.into_iter().for_each(|(pair, outcome)| {
+                    let old = old.remove(&pair);
+                    self.loaded.extend(choose(pair, old, outcome, &mut refreshed));
+                }),
+                // A directory that is just being replaced: what was in it stays.
+                Err(what) => {
+                    self.loaded.extend(old.extract_if(.., |(id, _), _| *id == table.id));
+                    refreshed.refused.push(format!("{}: {what}", key_of(table)));
+                }
             }
         }
         Some(refreshed)
@@ -120,7 +130,7 @@ fn accept(
     outcome: Result<Loaded, String>,
     problems: &mut Problems,
 ) -> Option<(Pair, Loaded)> {
-    let key = format!("certificate.{}", table.id);
+    let key = key_of(table);
     match outcome {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -133,6 +143,10 @@ fn accept(
             None
         }
     }
+}
+
+fn key_of(table: &config::Certificate) -> String {
+    format!("certificate.{}", table.id)
 }
 
 fn of_file((_, file): &Pair, what: &str) -> String {
@@ -159,32 +173,48 @@ fn choose(
     }
 }
 
-/// Every certificate of one table, or why it cannot be had.
-fn read_table(table: &config::Certificate, base: &Path, keep: bool) -> Vec<(Pair, Result<Loaded, String>)> {
+/// Every certificate of one table, or why each cannot be had.
+///
+/// # Errors
+/// Why there is not even a list of them.
+fn read_table(
+    table: &config::Certificate,
+    base: &Path,
+    keep: bool,
+) -> Result<Vec<(Pair, Result<Loaded, String>)>, String> {
+    let alone = |outcome| Ok(vec![((table.id.clone(), None), outcome)]);
     match &table.source {
-        CertificateSource::Pair { cert, private_key } => {
-            let texts = cert.read().and_then(|cert| Ok((cert, private_key.read()?)));
-            let outcome = texts.map_err(|error| error.to_string()).and_then(|(cert, key)| load(&cert, &key));
-            vec![((table.id.clone(), None), outcome)]
-        }
+        CertificateSource::Pair { cert, private_key } => alone(read_texts(cert, private_key)),
         CertificateSource::SelfSigned(names) => {
             let outcome = self_signed::load_or_make(base, &table.id, names, keep);
-            let outcome = outcome.map_err(|error| format!("the self-signed certificate cannot be kept: {error}"));
-            vec![((table.id.clone(), None), outcome)]
+            alone(outcome.map_err(|error| format!("the self-signed certificate cannot be kept: {error}")))
         }
-        CertificateSource::Directory(folder) => match pairs_below(folder) {
-            Ok(pairs) if pairs.is_empty() => {
-                let what =
-                    "no pair found; expected NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem";
-                vec![((table.id.clone(), Some(folder.clone())), Err(what.to_owned()))]
-            }
-            Ok(pairs) => pairs
-                .into_iter()
-                .map(|(cert, key)| ((table.id.clone(), Some(cert.clone())), read_pair(&cert, &key)))
-                .collect(),
-            Err(error) => vec![((table.id.clone(), Some(folder.clone())), Err(error.to_string()))],
-        },
+        CertificateSource::Directory(folder) => read_directory(&table.id, folder),
     }
+}
+
+/// A pair that the configuration holds or names; an error names the files.
+fn read_texts(cert: &config::Text, key: &config::Text) -> Result<Loaded, String> {
+    let texts = cert.read().and_then(|cert| Ok((cert, key.read()?)));
+    let (chain, private) = texts.map_err(|error| error.to_string())?;
+    load(&chain, &private).map_err(|what| {
+        let files = cert.files().into_iter().chain(key.files());
+        let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
+        if files.is_empty() { what } else { format!("{}: {what}", files.join(" with ")) }
+    })
+}
+
+fn read_directory(id: &str, folder: &Path) -> Result<Vec<(Pair, Result<Loaded, String>)>, String> {
+    let pairs = pairs_below(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    if pairs.is_empty() {
+        let expected = "expected NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem";
+        return Err(format!("{}: no pair found; {expected}", folder.display()));
+    }
+    let read = |(cert, key): (PathBuf, PathBuf)| {
+        let outcome = read_pair(&cert, &key);
+        ((id.to_owned(), Some(cert)), outcome)
+    };
+    Ok(pairs.into_iter().map(read).collect())
 }
 
 fn read_pair(cert: &Path, key: &Path) -> Result<Loaded, String> {
