@@ -58,6 +58,9 @@ where
                 None => Poll::Ready(0),
             },
         };
+        // What was read may be TLS's own and have made an answer due: the alert no_renegotiation (RFC 5246 §7.2.2). Without
+        // a flush it would wait for the next words of the other side.
+        self.lane_mut(way.back()).unflushed = true;
         let count = std::task::ready!(read);
         if count == 0 {
             self.lane_mut(way).source_ended = true;
