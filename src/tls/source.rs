@@ -21,6 +21,9 @@ type Stamp = Option<(i64, i64, u64, u64)>;
 /// One certificate of a source: the table's id, and the file for a directory's.
 type Pair = (String, Option<PathBuf>);
 
+/// What became of each certificate of a source.
+type Outcomes = Vec<(Pair, Result<Loaded, String>)>;
+
 /// The configured certificates with what was last read of them.
 #[derive(Debug)]
 pub struct Sources {
@@ -177,11 +180,7 @@ fn choose(
 ///
 /// # Errors
 /// Why there is not even a list of them.
-fn read_table(
-    table: &config::Certificate,
-    base: &Path,
-    keep: bool,
-) -> Result<Vec<(Pair, Result<Loaded, String>)>, String> {
+fn read_table(table: &config::Certificate, base: &Path, keep: bool) -> Result<Outcomes, String> {
     let alone = |outcome| Ok(vec![((table.id.clone(), None), outcome)]);
     match &table.source {
         CertificateSource::Pair { cert, private_key } => alone(read_texts(cert, private_key)),
@@ -204,7 +203,7 @@ fn read_texts(cert: &config::Text, key: &config::Text) -> Result<Loaded, String>
     })
 }
 
-fn read_directory(id: &str, folder: &Path) -> Result<Vec<(Pair, Result<Loaded, String>)>, String> {
+fn read_directory(id: &str, folder: &Path) -> Result<Outcomes, String> {
     let pairs = pairs_below(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     if pairs.is_empty() {
         let expected = "expected NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem";
