@@ -46,7 +46,7 @@ impl Testssl {
             "/usr/bin/openssl",
         ]);
         command.args(["--connect-timeout", "10", "--openssl-timeout", "10", "--add-ca", &target.authority()]);
-        command.args(["--protocols", "--std", "--server-preference", "--pfs", "--vulnerable"]);
+        command.args(["--protocols", "--std", "--pfs", "--vulnerable"]);
         command.arg("--jsonfile").arg(&json);
         if target.security == Security::StartTls {
             command.args(["--starttls", protocol]);

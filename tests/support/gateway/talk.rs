@@ -77,6 +77,13 @@ impl Talk {
         }
     }
 
+    /// Sends a KeyUpdate that asks for one in return.
+    pub fn update_keys(&mut self) -> std::io::Result<()> {
+        let Stream::Tls(stream) = &mut self.stream else { panic!("not in TLS") };
+        stream.conn.refresh_traffic_keys().map_err(std::io::Error::other)?;
+        stream.flush()
+    }
+
     /// The socket below.
     pub fn socket(&self) -> &TcpStream {
         match &self.stream {
