@@ -180,7 +180,7 @@ fn a_silent_client_a_half_clienthello_and_a_stall_after_starttls_end_at_the_time
         talk.reply("220");
         talk.ask("STARTTLS", "220");
     };
-    let clients: [(&str, fn(&mut Talk)); 3] = [("smtps", silent), ("smtps", half), ("smtp", stalled)];
+    let clients = [("smtps", silent as fn(&mut Talk)), ("smtps", half), ("smtp", stalled)];
     for (number, (listener, act)) in clients.into_iter().enumerate() {
         let begun = Instant::now();
         let mut talk = Talk::to(gateway.address(listener));
