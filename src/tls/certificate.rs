@@ -37,7 +37,7 @@ pub struct Loaded {
     pub key: Arc<CertifiedKey>,
     /// Which kind of key it is.
     pub kind: KeyKind,
-    /// The DNS names (and addresses, as text) of the SAN, in lower case.
+    /// The DNS names of the SAN, in lower case.
     pub names: Vec<String>,
     /// The issuer's distinguished name.
     pub issuer: String,
