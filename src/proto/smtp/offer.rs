@@ -8,8 +8,8 @@ use crate::proto::sasl;
 
 /// Extensions that do not work through a gateway, beside every keyword that begins with X: TLS ends here
 /// (STARTTLS, REQUIRETLS), BURL needs a trust that the backend does not have in us, SEND, SOML and SAML begin a
-/// message without MAIL, and TURN and ATRN swap client and server.
-const HIDDEN: [&str; 9] = ["STARTTLS", "REQUIRETLS", "BURL", "SEND", "SOML", "SAML", "TURN", "ATRN", "LHLO"];
+/// message without MAIL, TURN and ATRN swap client and server, and with PRDR a message has more than one reply.
+const HIDDEN: [&str; 10] = ["STARTTLS", "REQUIRETLS", "BURL", "SEND", "SOML", "SAML", "TURN", "ATRN", "LHLO", "PRDR"];
 
 /// The keywords that stood in the reply that the client was sent.
 #[derive(Debug, Default, PartialEq, Eq)]

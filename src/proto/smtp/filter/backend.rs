@@ -55,6 +55,7 @@ impl SmtpFilter {
                 Flow::End(Ending::Closed)
             }
             Some(Reaction::Opening) => self.opened(&reply, wire),
+            Some(reaction) if !reaction.permits(reply.code) => self.break_off(wire),
             Some(Reaction::Offer) if success => self.offered(&reply, wire),
             Some(reaction) => {
                 self.react(reaction, &reply);

@@ -40,6 +40,22 @@ pub(super) enum Reaction {
     Local(&'static str),
 }
 
+impl Reaction {
+    /// Whether a reply with this code can be the one to its command. A reply that was taken for another's could
+    /// grant a login that nobody had, or make a message of commands.
+    pub(super) const fn permits(self, code: u16) -> bool {
+        match (self, code / 100) {
+            // RFC 5321 §4.1.1.4: 354, or a refusal.
+            (Self::Data, 2 | 3) => code == 354,
+            // RFC 4954 §4: 334 goes on, 235 has succeeded.
+            (Self::Login, 2) => code == 235,
+            (Self::Login, _) => true,
+            // RFC 5321 §4.2.1: 3yz waits for more, which no other command has.
+            (_, class) => class != 3,
+        }
+    }
+}
+
 /// The queue, and what it takes to know how long a reply to a message is.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
@@ -119,6 +135,16 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_fitting_reply_is_taken() {
+        assert!(Reaction::Data.permits(354) && Reaction::Data.permits(554));
+        assert!(!Reaction::Data.permits(250) && !Reaction::Data.permits(334));
+        assert!(Reaction::Login.permits(235) && Reaction::Login.permits(334) && Reaction::Login.permits(535));
+        assert!(!Reaction::Login.permits(250));
+        assert!(Reaction::Pass.permits(250) && Reaction::Verdict.permits(452));
+        assert!(!Reaction::Pass.permits(334) && !Reaction::Verdict.permits(353));
+    }
 
     #[test]
     fn an_lmtp_message_is_answered_once_for_each_recipient() {
