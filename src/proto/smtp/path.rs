@@ -1,8 +1,8 @@
 //! A recipient's address (RFC 5321 §4.1.2), read strictly enough to say where the message would go.
 //!
 //! Promises that [`Recipient::Mailbox`] is an address which no server can take for one in another domain. Every form
-//! that routes a message on (`@a:u@b`, `u%b@a`, `b!u@a`, `"u@b"@a`) is [`Recipient::Elsewhere`], and what is not
-//! clearly an address is none.
+//! that routes a message on (`@a:u@b`, `u%b@a`, `b!u@a`, `"u@b"@a`, `IMCEASMTP-u+40b@a`) is [`Recipient::Elsewhere`],
+//! and what is not clearly an address is none.
 
 use memchr::{memchr, memchr2};
 
@@ -81,7 +81,14 @@ fn dotted_local(address: &str) -> Option<(bool, &str)> {
     let (local, rest) = address.split_at(address.find('@').unwrap_or(address.len()));
     // Dots in any place: Japanese providers gave away such addresses, and they cannot be misread.
     let sane = !local.is_empty() && local.chars().all(|letter| is_atom(letter) || letter == '.');
-    sane.then(|| (local.contains(['%', '!']), rest))
+    sane.then(|| (local.contains(['%', '!']) || is_encapsulated(local), rest))
+}
+
+/// Exchange unwraps `IMCEASMTP-u+40b+2Ecom@a` and its like (MS99-027) and sends the message on to `u@b.com`, for
+/// whomever it trusts. IMCEAEX alone names somebody in its own directory.
+fn is_encapsulated(local: &str) -> bool {
+    let named = |prefix: &str| local.get(..prefix.len()).is_some_and(|front| front.eq_ignore_ascii_case(prefix));
+    named("IMCEA") && !named("IMCEAEX-")
 }
 
 /// The same for one in quotes, of which `quoted` is what follows the first. A quoted pair might be read
@@ -93,7 +100,8 @@ fn quoted_local(quoted: &str) -> Option<(bool, &str)> {
             '\\' => drop(letters.next()),
             '"' => {
                 let (local, rest) = (&quoted[..at], &quoted[at + 1..]);
-                return Some((local.contains(['@', '%', '!', ':', ',', ';', '<', '>', '\\']), rest));
+                let routes = local.contains(['@', '%', '!', ':', ',', ';', '<', '>', '\\']);
+                return Some((routes || is_encapsulated(local), rest));
             }
             _ => {}
         }
@@ -128,6 +136,7 @@ mod tests {
             "<a.b+c/d=e@example.org> NOTIFY=NEVER ORCPT=rfc822;a@example.net",
             "<..a.@example.org>",
             "<\"john doe\"@example.org>",
+            "<IMCEAEX-_O=ORG_OU=SITE_cn=a@example.org>",
             "<j\u{f6}rg@example.org> SMTPUTF8",
             "a@example.org",
             "a@example.org NOTIFY=NEVER",
@@ -153,6 +162,9 @@ mod tests {
             "<\"a%other.example\"@example.org>",
             "<\"other.example!a\"@example.org>",
             "<\"\\\"a\"@example.org>",
+            "<IMCEASMTP-a+40other+2Eexample@example.org>",
+            "<imceasmtp-a+40other+2Eexample@example.org>",
+            "<\"IMCEAX400-c=x\"@example.org>",
             "<a@[192.0.2.1]>",
             "<a@[IPv6:2001:db8::1]>",
             "<a>",
