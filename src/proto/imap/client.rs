@@ -147,6 +147,8 @@ impl ImapFilter {
             return;
         };
         *challenged = false;
+        // Only the first and the last can name the user, and an exchange may be long.
+        responses.truncate(1);
         responses.extend(response.map(<[u8]>::to_vec));
     }
 }
