@@ -128,6 +128,12 @@ impl Exchange {
         self.responses.push(response.to_vec());
     }
 
+    /// Whether its mechanism lets in whoever comes (RFC 4505).
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.mechanism.eq_ignore_ascii_case(b"ANONYMOUS")
+    }
+
     /// Whom the client says it is: see [`user`].
     #[must_use]
     pub fn user(&self) -> Option<String> {

@@ -21,7 +21,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// Whether the backend has accepted an exchange.
+    /// Whether the backend has accepted an exchange, and knows the client by it.
     pub(super) const fn accepted(&self) -> bool {
         self.accepted
     }
@@ -40,7 +40,8 @@ impl Login {
     /// Takes the last reply of an exchange and forgets what was said in it.
     fn finish(&mut self, success: bool) {
         let exchange = self.exchange.take();
-        if success {
+        // RFC 4505: who is let in as nobody is known no better than who never logged in.
+        if success && exchange.as_ref().is_some_and(|exchange| !exchange.is_anonymous()) {
             self.accepted = true;
             self.user = exchange.and_then(|exchange| exchange.user()).map(String::into_boxed_str);
         }

@@ -56,6 +56,17 @@ fn a_failed_login_opens_nothing() {
 }
 
 #[test]
+fn an_anonymous_login_opens_nothing() {
+    both(|drips| {
+        let mut talk = Talk::inside_tls(guarded(), drips);
+        talk.hello("EHLO", &["AUTH ANONYMOUS"]);
+        talk.exchange("AUTH anonymous YQ==", "235 welcome");
+        assert!(talk.client("MAIL FROM:<a@b>\r\n").told().starts_with("530 5.7.0 "));
+        assert!(talk.client("RCPT TO:<a@anywhere.example>\r\n").told().starts_with("554 5.7.1 "));
+    });
+}
+
+#[test]
 fn nothing_is_read_behind_auth() {
     both(|drips| {
         let mut talk = session(drips);
