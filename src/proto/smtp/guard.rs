@@ -32,11 +32,15 @@ impl Guard {
         (self.require_auth && !logged_in).then_some(words::NEEDS_LOGIN)
     }
 
-    /// Judges RCPT by its argument: the reply that refuses it, if it is refused.
-    pub(super) fn refuses_rcpt(&self, argument: &[u8], logged_in: bool) -> Option<&'static str> {
+    /// Judges RCPT by its argument: the reply that refuses it, if it is refused. `utf8`: SMTPUTF8 was offered.
+    pub(super) fn refuses_rcpt(&self, argument: &[u8], logged_in: bool, utf8: bool) -> Option<&'static str> {
         let patterns = self.rcpt_domains.as_ref().filter(|_| !logged_in)?;
         if patterns.contains(&DomainPattern::Any) {
             return None;
+        }
+        // An old server may drop the eighth bit, which makes `%` and `>` of others' letters.
+        if !utf8 && !argument.is_ascii() {
+            return Some(words::NO_UTF8);
         }
         match behind_keyword(argument, b"TO:").and_then(path::recipient) {
             None => Some(words::BAD_RECIPIENT),
@@ -71,7 +75,7 @@ mod tests {
     fn only_permitted_domains_are_let_through() {
         let guard = guard(&[DomainPattern::Exact("example.org".into()), DomainPattern::Below("example.net".into())]);
         for argument in ["TO:<a@example.org>", "to: <a@EXAMPLE.Org>", "TO:<a@x.example.net>", "TO:<postmaster>"] {
-            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false), None, "{argument}");
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, false), None, "{argument}");
         }
         for argument in [
             "TO:<a@other.example>",
@@ -81,21 +85,30 @@ mod tests {
             "TO:<a%other.example@example.org>",
             "TO:<a@example.org@other.example>",
         ] {
-            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false), Some(words::NO_RELAY), "{argument}");
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, false), Some(words::NO_RELAY), "{argument}");
         }
         for argument in ["TO :<a@example.org>", "<a@example.org>", "FROM:<a@example.org>", "TO:\t<a@example.org", ""] {
-            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false), Some(words::BAD_RECIPIENT), "{argument}");
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, false), Some(words::BAD_RECIPIENT), "{argument}");
+        }
+    }
+
+    #[test]
+    fn letters_beyond_ascii_need_smtputf8() {
+        let guard = guard(&[DomainPattern::Exact("example.org".into())]);
+        for argument in ["TO:<victim\u{e5}other.example@example.org>", "TO:<a@example.org> X=\u{e5}"] {
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, false), Some(words::NO_UTF8), "{argument}");
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, true), None, "{argument}");
         }
     }
 
     #[test]
     fn a_login_or_a_star_lets_everything_through() {
         let strict = guard(&[DomainPattern::Exact("example.org".into())]);
-        assert_eq!(strict.refuses_rcpt(b"TO:<a@other.example>", true), None);
+        assert_eq!(strict.refuses_rcpt(b"TO:<a@other.example>", true, false), None);
         let open = guard(&[DomainPattern::Any]);
-        assert_eq!(open.refuses_rcpt(b"TO:@@@", false), None);
-        assert_eq!(guard(&[]).refuses_rcpt(b"TO:<a@example.org>", false), Some(words::NO_RELAY));
-        assert_eq!(Guard::default().refuses_rcpt(b"TO:<a@example.org>", false), None);
+        assert_eq!(open.refuses_rcpt(b"TO:@@@", false, false), None);
+        assert_eq!(guard(&[]).refuses_rcpt(b"TO:<a@example.org>", false, false), Some(words::NO_RELAY));
+        assert_eq!(Guard::default().refuses_rcpt(b"TO:<a@example.org>", false, false), None);
     }
 
     #[test]

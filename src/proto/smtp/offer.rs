@@ -18,9 +18,11 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// What an unencrypted client was offered by the greeter, as far as it is a command.
-    pub(super) fn in_plaintext(login: bool) -> Self {
-        Self { keywords: if login { "AUTH" } else { "" }.into() }
+    /// What an unencrypted client was offered by the greeter, as far as it bears on commands.
+    pub(super) fn in_plaintext(login: bool, utf8: bool) -> Self {
+        let keywords = [(login, "AUTH"), (utf8, "SMTPUTF8")];
+        let offered: Vec<_> = keywords.into_iter().filter(|(has, _)| *has).map(|(_, keyword)| keyword).collect();
+        Self { keywords: offered.join(" ").into() }
     }
 
     /// Writes a successful reply to EHLO or LHLO as the client may see it, and remembers what is in it.

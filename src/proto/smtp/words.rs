@@ -23,6 +23,7 @@ pub(super) const NEEDS_TLS: &str = "530 5.7.0 Must issue a STARTTLS command firs
 pub(super) const NEEDS_LOGIN: &str = "530 5.7.0 Authentication required\r\n";
 pub(super) const NEEDS_ENCRYPTION: &str = "538 5.7.11 Encryption required for authentication\r\n";
 pub(super) const BARE_NEWLINE: &str = "550 5.6.11 Message refused: a bare LF or CR in it\r\n";
+pub(super) const NO_UTF8: &str = "553 5.6.7 Letters beyond ASCII need SMTPUTF8, which is not offered\r\n";
 pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
 
 pub(super) const CLOSING: &str = "421 4.3.2 Connection to the mail server lost, closing\r\n";

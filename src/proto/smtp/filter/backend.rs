@@ -26,14 +26,14 @@ impl SmtpFilter {
         if self.start == Start::Greeting {
             reply.write(&mut wire.to_client);
         }
-        if let Some((command, _)) = self.opening() {
+        if let Some((command, offered)) = self.opening() {
             if let Some(command) = command {
                 wire.to_backend.extend_from_slice(&[command, b"\r\n".as_slice()].concat());
                 self.expected.push(Reaction::Opening);
                 self.mode = Mode::Held;
             }
             let submits = self.settings.protocol == Protocol::Submission;
-            self.offer = Offer::in_plaintext(submits && self.takes_passwords());
+            self.offer = Offer::in_plaintext(submits && self.takes_passwords(), offered.smtp_utf8);
         }
         Flow::Consume(length)
     }

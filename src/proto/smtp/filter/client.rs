@@ -72,9 +72,7 @@ impl SmtpFilter {
             Verb::Helo => Judgement::Pass(Reaction::Hello),
             Verb::Ehlo | Verb::Lhlo => Judgement::Pass(Reaction::Offer),
             Verb::Mail => unless(self.settings.guard.refuses_mail(self.login.accepted()), Reaction::Mail),
-            Verb::Rcpt => {
-                unless(self.settings.guard.refuses_rcpt(command.argument, self.login.accepted()), Reaction::Recipient)
-            }
+            Verb::Rcpt => unless(self.refuses_recipient(command.argument), Reaction::Recipient),
             Verb::Auth => self.judge_login(command),
             Verb::Data => Judgement::Pass(Reaction::Data),
             Verb::Rset => Judgement::Pass(Reaction::Reset),
@@ -85,6 +83,11 @@ impl SmtpFilter {
             Verb::Other if self.offer.lists(command.word) => Judgement::Pass(Reaction::Pass),
             Verb::StartTls | Verb::Bdat | Verb::Other => Judgement::Mistake(words::NOT_OFFERED),
         }
+    }
+
+    fn refuses_recipient(&self, argument: &[u8]) -> Option<&'static str> {
+        let utf8 = self.offer.lists(b"SMTPUTF8") && !self.missing.smtp_utf8;
+        self.settings.guard.refuses_rcpt(argument, self.login.accepted(), utf8)
     }
 
     fn judge_login(&mut self, command: &Command<'_>) -> Judgement {
