@@ -9,6 +9,8 @@ mod leave;
 mod pace;
 mod pump;
 mod sift;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::RefCell,

@@ -52,7 +52,8 @@ impl Lane {
     pub(super) fn new(held: Vec<u8>) -> Self {
         Self {
             received: held.len() as u64,
-            held,
+            // An empty one may still own the room of what was taken out of it.
+            held: if held.is_empty() { Vec::new() } else { held },
             out: Vec::new(),
             written: 0,
             waits: false,
@@ -81,11 +82,16 @@ impl Lane {
     /// Whether so much is due that nothing is done that may add to it: a client that reads no replies is heard no
     /// further.
     pub(super) fn is_crowded(&self) -> bool {
-        self.out.len() - self.written.min(self.out.len()) > CROWD
+        self.due() > CROWD
     }
 
     pub(super) fn out_is_empty(&self) -> bool {
-        self.written >= self.out.len()
+        self.due() == 0
+    }
+
+    /// How many bytes the sink has not taken yet.
+    pub(super) fn due(&self) -> usize {
+        self.out.len().saturating_sub(self.written)
     }
 
     /// Counts `count` bytes as written, and gives the buffer back when that was all.

@@ -65,8 +65,10 @@ where
 
     /// When a session that is copied blindly has been silent for long enough to be closed by a stopping process.
     fn leave(&self) -> Instant {
+        // A side that has not taken yet what is due to it is in the middle of a transfer, however slow.
+        let quiet = self.up.is_written() && self.down.is_written();
         match (self.pace.drain_silence, &self.filter) {
-            (Some(silence), None) => self.last_activity + silence,
+            (Some(silence), None) if quiet => self.last_activity + silence,
             _ => self.due(),
         }
     }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Relay, Way,
+    Relay, SCRATCH, Way,
     lane::{self, Sink},
 };
 

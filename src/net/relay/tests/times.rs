@@ -1,0 +1,186 @@
+//! Which wait ends a session, and when.
+
+use tokio::time::{Duration, sleep};
+
+use super::{
+    super::End,
+    bench::{Bench, Script, run},
+};
+use crate::net::Stage;
+
+#[test]
+fn a_line_that_drips_has_its_time_from_the_last_reply() {
+    run(async || {
+        let mut bench = Bench::start(Script::new());
+        bench.client.gets("hello\n").await;
+        sleep(Duration::from_secs(4)).await;
+        bench.backend.send("reply\n").await;
+        for _ in 0..9 {
+            bench.client.send("x").await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        bench.client.gets("reply\nTimeout\n").await;
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Timeout, 14));
+    });
+}
+
+#[test]
+fn a_login_has_its_time_from_the_start_however_busy_the_client_is() {
+    run(async || {
+        let mut bench = Bench::start(Script::awaiting_login());
+        for _ in 0..24 {
+            bench.client.send("echo x\n").await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Timeout, 25));
+    });
+}
+
+#[test]
+fn after_the_login_there_is_time_again() {
+    run(async || {
+        let mut bench = Bench::start(Script::awaiting_login());
+        sleep(Duration::from_secs(5)).await;
+        bench.backend.send("login\naside\n").await;
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Timeout, 65));
+    });
+}
+
+#[test]
+fn an_answer_of_either_side_keeps_a_transfer_and_a_blind_session_alive() {
+    for first in ["phase transfer\n", "aside\n"] {
+        run(async || {
+            let mut bench = Bench::start(Script::new());
+            bench.client.send(first).await;
+            for _ in 0..3 {
+                sleep(Duration::from_secs(50)).await;
+                bench.client.send("x\n").await;
+                sleep(Duration::from_secs(50)).await;
+                bench.backend.send("x\n").await;
+            }
+            let (report, seconds) = bench.ends().await;
+            assert_eq!((report.end, seconds), (End::Timeout, 360), "{first}");
+        });
+    }
+}
+
+#[test]
+fn a_blind_session_ends_by_silence_without_a_word() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::none(), b"", b"");
+        assert_eq!(bench.client.rest().await, b"");
+        assert_eq!(bench.ends().await.0.end, End::Timeout);
+    });
+}
+
+#[test]
+fn the_answer_to_a_message_may_take_longer_than_all_else_and_is_given_up_as_a_lost_backend() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::new(), b"", b"");
+        bench.client.send("phase data-end\n").await;
+        assert_eq!(bench.client.rest().await, b"lost\n");
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::BackendLost, 90));
+    });
+}
+
+#[test]
+fn last_words_that_nobody_takes_are_given_up_soon() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::new(), b"", b"");
+        bench.client.floods("echo 0123456789\n".repeat(600).as_bytes(), 16 << 10).await;
+        bench.client.send("end\n").await;
+        let (report, seconds) = bench.ends().await;
+        assert_eq!(report.end, End::Closed);
+        assert!(seconds <= 3, "{seconds}");
+    });
+}
+
+#[test]
+fn a_stopping_process_says_so_between_commands() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::new(), b"", b"");
+        bench.client.send("one\n").await;
+        bench.backend.gets("one\n").await;
+        bench.stage.send_replace(Stage::Draining);
+        assert_eq!(bench.client.rest().await, b"Draining\n");
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Drained, 0));
+    });
+}
+
+#[test]
+fn what_is_under_way_is_finished_before_a_stopping_process_says_so() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::new(), b"", b"");
+        bench.client.send("busy\nphase transfer\n").await;
+        bench.backend.gets("busy\nphase transfer\n").await;
+        bench.stage.send_replace(Stage::Draining);
+        sleep(Duration::from_secs(50)).await;
+        assert!(bench.runs());
+        bench.backend.send("free\n").await;
+        assert_eq!(bench.client.rest().await, b"free\nDraining\n");
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Drained, 50));
+    });
+}
+
+#[test]
+fn a_blind_session_is_drained_when_both_directions_were_silent_for_a_second() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::none(), b"", b"");
+        sleep(Duration::from_secs(30)).await;
+        bench.client.send("x").await;
+        bench.stage.send_replace(Stage::Draining);
+        for _ in 0..10 {
+            sleep(Duration::from_millis(900)).await;
+            assert!(bench.runs());
+            bench.backend.send("y").await;
+        }
+        assert_eq!(bench.client.rest().await, b"y".repeat(10));
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Drained, 40));
+    });
+}
+
+#[test]
+fn a_transfer_that_its_reader_holds_up_is_no_silence() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::none(), b"", b"");
+        let sent = bench.backend.floods(b"literal", 1 << 20).await;
+        bench.stage.send_replace(Stage::Draining);
+        sleep(Duration::from_secs(40)).await;
+        assert!(bench.runs());
+        assert_eq!(bench.client.rest().await.len(), sent);
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Drained, 41));
+    });
+}
+
+#[test]
+fn a_process_that_stops_at_once_waits_for_nobody() {
+    run(async || {
+        let mut busy = Bench::greeted(Script::new(), b"", b"");
+        busy.client.send("busy\n").await;
+        busy.backend.gets("busy\n").await;
+        let blind = Bench::greeted(Script::none(), b"", b"");
+        for bench in [busy, blind] {
+            bench.stage.send_replace(Stage::Stopping);
+            let (report, seconds) = bench.ends().await;
+            assert_eq!((report.end, seconds), (End::Drained, 0));
+        }
+    });
+}
+
+#[test]
+fn a_session_whose_process_is_gone_ends() {
+    run(async || {
+        let Bench { mut client, backend: _backend, stage, began, .. } = Bench::greeted(Script::none(), b"", b"");
+        drop(stage);
+        assert_eq!(client.rest().await, b"");
+        assert_eq!(began.elapsed().as_secs(), 0);
+    });
+}
