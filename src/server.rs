@@ -26,7 +26,10 @@ use tokio::{
 };
 
 pub use self::descriptors::fits as descriptors_fit;
-use self::{control::Control, worker::Worker};
+use self::{
+    control::{Control, Signals},
+    worker::Worker,
+};
 use crate::{
     config::Problems,
     inbound::session::World,
@@ -125,13 +128,18 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(path: &Path, signals: bool) -> Result<Self, StartError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        // Watched before anything else is done: until then SIGHUP and SIGTERM would end the process as they stand.
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::new(signals)
+        };
         let lasting = Lasting::default();
         let (built, warnings) = reload::load(path, &lasting, true).map_err(StartError::Configuration)?;
         reload::log(&warnings);
         descriptors::raise();
         descriptors::warn(&built.snapshot.config);
 
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let (stage, seen) = watch::channel(Stage::Running);
         let world = Arc::new(World {
             resolver: Resolver::new(runtime.handle().clone()),
@@ -242,7 +250,7 @@ fn open(binds: impl Iterator<Item = Bind>, workers: usize, ours: &HashSet<u16>) 
 }
 
 impl Control {
-    fn spawn(self, runtime: Runtime, signals: bool) -> io::Result<JoinHandle<()>> {
+    fn spawn(self, runtime: Runtime, signals: Signals) -> io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("control".to_owned());
         thread.spawn(move || runtime.block_on(self.run(signals)))
     }

@@ -66,8 +66,7 @@ impl Control {
     }
 
     /// Serves until told to stop, then drains.
-    pub(super) async fn run(mut self, signals: bool) {
-        let mut signals = Signals::new(signals);
+    pub(super) async fn run(mut self, mut signals: Signals) {
         let mut look = interval(WATCH_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hard = loop {
@@ -209,14 +208,16 @@ async fn told_to_stop(orders: &mut mpsc::Receiver<Order>) {
 }
 
 /// SIGHUP, and SIGTERM and SIGINT; a process that wants none has none.
-struct Signals {
+#[derive(Debug)]
+pub(super) struct Signals {
     hangup: Option<Signal>,
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
 }
 
 impl Signals {
-    fn new(wanted: bool) -> Self {
+    /// Watches from now on. Needs to be inside a runtime.
+    pub(super) fn new(wanted: bool) -> Self {
         let watch = |kind| wanted.then(|| signal(kind).ok()).flatten();
         Self {
             hangup: watch(SignalKind::hangup()),

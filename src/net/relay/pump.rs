@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Relay, SCRATCH, Way,
+    Relay, Way,
     lane::{self, Sink},
 };
 

@@ -17,7 +17,12 @@ pub struct Fake {
 impl Fake {
     /// Serves each connection by `serve`, which is told its number, from 0.
     pub fn start(serve: impl Fn(Talk, usize) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), serve)
+    }
+
+    /// As [`Self::start`], on an address that is free.
+    pub fn at(address: SocketAddr, serve: impl Fn(Talk, usize) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let connections = Arc::new(AtomicUsize::new(0));
         let (counted, serve) = (connections.clone(), Arc::new(serve));

@@ -3,14 +3,16 @@
 pub mod authority;
 pub mod fake;
 pub mod hello;
+pub mod plain;
 pub mod talk;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -29,6 +31,7 @@ pub struct GatewayBuilder {
     certificates: Option<String>,
     environment: Vec<(String, String)>,
     prefix: Vec<String>,
+    program: PathBuf,
     scratch: Scratch,
     authority: Authority,
 }
@@ -55,6 +58,7 @@ impl Gateway {
             certificates: None,
             environment: Vec::new(),
             prefix: Vec::new(),
+            program: env!("CARGO_BIN_EXE_mailward").into(),
             scratch,
             authority,
         }
@@ -67,6 +71,18 @@ impl Gateway {
             line["message"] == "listening" && line["listener"] == listener
         });
         line["address"].as_str().and_then(|address| address.parse().ok()).expect("a socket address")
+    }
+
+    /// Every address of a listener, in the order in which they were opened; waits until there are `count`.
+    #[track_caller]
+    pub fn addresses(&self, listener: &str, count: usize) -> Vec<SocketAddr> {
+        let found = eventually(|| {
+            let log = self.log();
+            let lines = log.iter().filter(|line| line["message"] == "listening" && line["listener"] == listener);
+            let all: Vec<_> = lines.filter_map(|line| line["address"].as_str()?.parse().ok()).collect();
+            (all.len() >= count).then_some(all)
+        });
+        found.unwrap_or_else(|| panic!("{count} addresses of {listener}; the log: {:#?}", self.log()))
     }
 
     /// A listener as a client that uses STARTTLS sees it.
@@ -159,6 +175,21 @@ impl Gateway {
         new.expect("a word about the reload")["message"] == "the configuration was reloaded"
     }
 
+    /// How many lines of the log fit.
+    pub fn count(&self, fits: impl Fn(&Value) -> bool) -> usize {
+        self.log().iter().filter(|line| fits(line)).count()
+    }
+
+    /// The processor time it has used, in user and kernel mode.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("/proc");
+        // proc_pid_stat(5): utime and stime are fields 14 and 15, and the second, in brackets, may hold anything.
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
+        // Linux tells user space 100 ticks a second whatever the kernel's own are.
+        Duration::from_millis((ticks(14) + ticks(15)) * 10)
+    }
+
     /// Proportional set size of the process, in bytes.
     pub fn memory(&self) -> u64 {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("/proc");
@@ -247,6 +278,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Runs this program in place of the one that was built with the tests.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.into();
+        self
+    }
+
     /// The directory, for files that the configuration names.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
@@ -287,7 +324,7 @@ impl GatewayBuilder {
     fn spawn(self) -> Gateway {
         self.write();
         let open = |name: &str| fs::File::create(self.scratch.join(name)).expect("the directory is writable");
-        let program = env!("CARGO_BIN_EXE_mailward").to_owned();
+        let program = self.program.display().to_string();
         let line: Vec<_> = self.prefix.iter().cloned().chain([program]).collect();
         let child = Command::new(&line[0])
             .args(&line[1..])

@@ -121,6 +121,16 @@ impl Talk {
         }
     }
 
+    /// The next line of a peer that may go away however it likes: empty where it did.
+    pub fn heard(&mut self) -> String {
+        while !self.held.contains(&b'\n') {
+            if !matches!(self.fill(), Ok(count) if count > 0) {
+                return String::new();
+            }
+        }
+        self.line()
+    }
+
     /// The next line, which must begin so.
     #[track_caller]
     pub fn expect(&mut self, start: &str) -> String {
