@@ -20,8 +20,8 @@ use mailward::{
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// The configuration; without it ./proxy.toml, or else /etc/mailward/proxy.toml.
-    #[arg(long, global = true, env = "MAILWARD_CONFIG", value_name = "FILE")]
+    /// The configuration; without it $MAILWARD_CONFIG, or else ./proxy.toml, or else /etc/mailward/proxy.toml.
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How log lines are written.
     #[arg(long, global = true, value_enum, default_value = "text")]
@@ -65,6 +65,10 @@ fn main() -> ExitCode {
 }
 
 fn default_path() -> PathBuf {
+    // A variable that is set to nothing is how a service manager takes one back.
+    if let Some(path) = std::env::var_os("MAILWARD_CONFIG").filter(|path| !path.is_empty()) {
+        return path.into();
+    }
     let here = PathBuf::from("proxy.toml");
     if here.exists() { here } else { PathBuf::from("/etc/mailward/proxy.toml") }
 }
