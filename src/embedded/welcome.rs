@@ -21,7 +21,8 @@ pub fn text(config: &Config, addresses: impl Fn(&str) -> Vec<SocketAddr>) -> Str
     if let Some(smtp) = find(Protocol::Smtp, false) {
         commands.push(format!(
             "  swaks --server {smtp} --tls --from me@example.org --to ann@example.org\n  \
-             curl -k --ssl-reqd smtp://{smtp} --mail-from me@example.org --mail-rcpt ann@example.org -T README.md"
+             curl -k --ssl-reqd smtp://{smtp} --mail-from me@example.org --mail-rcpt ann@example.org --crlf \
+             -T README.md"
         ));
     }
     if let Some(imaps) = find(Protocol::Imap, true) {
