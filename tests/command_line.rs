@@ -149,6 +149,8 @@ fn the_option_comes_before_the_variable_and_that_before_the_file_in_the_current_
     let mut all = command(&arguments);
     all.arg("--config").arg(&option).env("MAILWARD_CONFIG", &variable);
     assert!(explained(&mut all).contains("option.example"));
+    // A variable that is set to nothing is as good as none.
+    assert!(explained(command(&arguments).env("MAILWARD_CONFIG", "")).contains("proxy.example"));
     // The option may stand before the command as well.
     let mut before = command(&["--config"]);
     before.arg(&option).args(arguments);

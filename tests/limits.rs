@@ -92,17 +92,16 @@ fn a_place_comes_back_however_its_session_ended() {
         |gateway, address| session(gateway, address, "imap").cut(),
         |gateway, address| drop(session(gateway, address, "imap").send("o LOGOUT\r\n").rest()),
     ];
+    let ended = || gateway.count(|line| line["message"] == "session" && line["outcome"] != "limited");
     for (number, ending) in endings.into_iter().enumerate() {
-        // One place: until the one before it is out, there is none.
-        let free = || gateway.count(|line| line["message"] == "session" && line["outcome"] != "limited") >= number;
-        assert!(eventually(|| free().then_some(())).is_some(), "ending {number}");
-        let had = eventually(|| {
-            let before = imap.connections();
-            let talk = Talk::to(address).try_tls(trusting(&gateway));
-            (talk.is_ok() && imap.connections() >= before).then_some(())
-        });
-        assert!(had.is_some(), "ending {number}");
+        // One place: each session waits until the one before it is out.
+        let before = ended();
         ending(&gateway, address);
+        assert!(eventually(|| (ended() > before).then_some(())).is_some(), "ending {number}");
+        let next = eventually(|| Talk::to(address).try_tls(trusting(&gateway)).ok());
+        assert!(next.is_some(), "ending {number}: no place came back");
+        drop(next);
+        assert!(eventually(|| (ended() > before + 1).then_some(())).is_some(), "ending {number}");
     }
 }
 

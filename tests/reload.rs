@@ -199,6 +199,17 @@ fn certificate_files_that_change_are_picked_up_unasked_once_both_fit() {
 }
 
 #[test]
+fn a_signal_that_comes_while_the_process_starts_is_heeded() {
+    let imap = fake("imap");
+    for number in 0..10 {
+        let mut gateway = Gateway::builder().implicit("imaps", "imap", imap.address()).start();
+        assert!(gateway.reload(), "{number}: {}", gateway.output());
+        gateway.signal("TERM");
+        assert_eq!(gateway.ended(), Some(0), "{number}");
+    }
+}
+
+#[test]
 fn a_connection_in_the_queue_of_a_kept_address_is_served_after_the_reload() {
     let smtp = fake("smtp");
     let gateway = Gateway::builder().listener("smtp", "smtp", smtp.address()).start();

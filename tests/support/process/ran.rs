@@ -139,7 +139,10 @@ fn spawn(limit: Duration, command: &Command) -> Child {
     let mut limited = Command::new("timeout");
     limited.arg("--kill-after=1").arg(limit.as_secs().to_string()).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
-        limited.env(name, value.unwrap_or_default());
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
     }
     if let Some(directory) = command.get_current_dir() {
         limited.current_dir(directory);
