@@ -21,6 +21,9 @@ pub fn start(format: Format, level: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_timer(SystemTime)
+        // Of a line that cannot be written (disk full, nobody reads) nothing is said: the place to say it is the same,
+        // and printing there would panic.
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
     // A second start (tests in one process) keeps the first.
