@@ -36,7 +36,8 @@ pub fn start(format: Format, level: &str) {
 /// Longest piece of peer text in a log line, in bytes (spec §6).
 const SHOWN: usize = 64;
 
-/// Peer text as it may stand in the log: control and bidirectional-override characters escaped, cut to 64 bytes.
+/// Peer text as it may stand in the log: control and bidirectional-override characters escaped, cut to 64 bytes. Blanks
+/// are escaped too: between them a peer could write what looks like another field.
 #[derive(Clone, Copy)]
 pub struct Shown<'a>(pub &'a str);
 
@@ -49,7 +50,7 @@ impl fmt::Display for Shown<'_> {
                 return f.write_str("…");
             }
             written += width;
-            if escape { write!(f, "{}", char.escape_default())? } else { write!(f, "{char}")? }
+            if escape { write!(f, "{}", escaped(char))? } else { write!(f, "{char}")? }
         }
         Ok(())
     }
@@ -60,11 +61,16 @@ fn width(char: char) -> (usize, bool) {
     // Bidirectional controls (Unicode UAX #9) and line separators reorder or break what an operator sees.
     let hidden =
         matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    if char.is_control() || hidden || char == '\\' {
-        (char.escape_default().count(), true)
+    if char.is_control() || char.is_whitespace() || hidden || char == '\\' {
+        (escaped(char).chars().count(), true)
     } else {
         (char.len_utf8(), false)
     }
+}
+
+fn escaped(char: char) -> String {
+    // `escape_default` leaves the one blank of ASCII as it is.
+    if char == ' ' { char.escape_unicode().to_string() } else { char.escape_default().to_string() }
 }
 
 #[cfg(test)]
@@ -76,6 +82,12 @@ mod tests {
         assert_eq!(Shown("a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\u{1b}[31m");
         assert_eq!(Shown("a\u{202e}b\u{9b}\x7f").to_string(), "a\\u{202e}b\\u{9b}\\u{7f}");
         assert_eq!(Shown("grüße").to_string(), "grüße");
+    }
+
+    #[test]
+    fn no_blank_lets_a_name_look_like_another_field() {
+        assert_eq!(Shown("a outcome=ok").to_string(), "a\\u{20}outcome=ok");
+        assert_eq!(Shown("a\u{a0}b\u{3000}c").to_string(), "a\\u{a0}b\\u{3000}c");
     }
 
     #[test]
