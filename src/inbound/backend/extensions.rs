@@ -23,15 +23,19 @@ use crate::{
 /// How long an answer counts; a backend may be changed at any time.
 const FRESH_FOR: Duration = Duration::from_secs(600);
 
-/// An answer that the first who needs it fetches, and the others wait for.
+/// What was asked for: `None` inside where nobody answered.
+type Asked = OnceCell<Option<Extensions>>;
+
+/// An answer that the first who needs it fetches, and the others wait for. That there was none is an answer to all who
+/// waited: were each to ask in turn, the last of many would wait for as many time limits.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<Option<(Instant, Arc<OnceCell<Extensions>>)>>);
+pub(super) struct Known(Mutex<Option<(Instant, Arc<Asked>)>>);
 
 impl Known {
-    fn cell(&self) -> Arc<OnceCell<Extensions>> {
+    fn cell(&self) -> Arc<Asked> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
-            Some((asked, cell)) if asked.elapsed() < FRESH_FOR => cell.clone(),
+            Some((asked, cell)) if asked.elapsed() < FRESH_FOR && cell.get() != Some(&None) => cell.clone(),
             _ => {
                 let cell = Arc::default();
                 *known = Some((Instant::now(), Arc::clone(&cell)));
@@ -45,10 +49,10 @@ impl Backend {
     /// What every address that answers offers; `None` where none does.
     pub async fn extensions(&self, resolver: &Resolver) -> Option<Extensions> {
         let cell = self.extensions.cell();
-        cell.get_or_try_init(|| self.ask_all(resolver)).await.ok().copied()
+        *cell.get_or_init(|| self.ask_all(resolver)).await
     }
 
-    async fn ask_all(&self, resolver: &Resolver) -> Result<Extensions, ()> {
+    async fn ask_all(&self, resolver: &Resolver) -> Option<Extensions> {
         let (mut common, mut reasons) = (None, Vec::new());
         for address in &self.config.addresses {
             for target in self.targets(address, resolver, &mut reasons).await {
@@ -56,7 +60,7 @@ impl Backend {
                 common = Some(common.map_or(offered, |common: Extensions| common.common(offered)));
             }
         }
-        common.ok_or(())
+        common
     }
 
     async fn ask(&self, target: Target) -> Option<Extensions> {
