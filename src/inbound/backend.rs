@@ -3,9 +3,10 @@
 mod extensions;
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -48,7 +49,7 @@ pub struct Backend {
     /// Milliseconds after `born` until which it counts as down.
     down_until: AtomicU64,
     failing: AtomicBool,
-    complained: AtomicBool,
+    complained: Mutex<HashSet<Complaint>>,
 }
 
 /// A backend that has greeted.
@@ -84,7 +85,7 @@ impl Backend {
             born: Instant::now(),
             down_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
-            complained: AtomicBool::new(false),
+            complained: Mutex::default(),
         }
     }
 
@@ -232,7 +233,7 @@ impl Backend {
 
     /// Tells the operator, once, what has to be changed at the backend.
     pub fn complain(&self, complaint: Complaint) {
-        if self.complained.swap(true, Ordering::Relaxed) {
+        if !self.complained.lock().unwrap_or_else(PoisonError::into_inner).insert(complaint) {
             return;
         }
         let advice = match complaint {
