@@ -215,21 +215,27 @@ impl Visit {
     /// Dials the backend for a client that has got this far.
     async fn open(&mut self, client: Client, start: Start, input: Vec<u8>) -> Result<Joined, Ended> {
         let encrypted = matches!(client, Client::Tls(_));
-        match self.entry.backend.dial(&self.world.resolver).await {
-            Ok(Dialled { stream, greeting, address }) => {
+        let dialled = timeout_at(self.patience(), self.entry.backend.dial(&self.world.resolver));
+        let ended = match dialled.await {
+            Ok(Ok(Dialled { stream, greeting, address })) => {
                 self.record.backend = format!("{}/{address}", self.entry.backend.id());
                 let filter = proto::filter(&self.entry.settings, start, encrypted);
-                Ok(Joined { client, backend: stream, greeting, filter, input })
+                return Ok(Joined { client, backend: stream, greeting, filter, input });
             }
-            Err(fault) => {
-                self.record.backend = self.entry.backend.id().to_owned();
-                client.refuse(&self.entry.settings).await;
-                Err(match fault {
-                    DialFault::Down => Ended(Outcome::BackendDown, ""),
-                    DialFault::SpokeUnasked => Ended(Outcome::BackendLost, "backend-spoke-unasked"),
-                })
-            }
-        }
+            Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
+            Ok(Err(DialFault::SpokeUnasked)) => Ended(Outcome::BackendLost, "backend-spoke-unasked"),
+            // Not held against the backend: the client may have come late.
+            Err(_) => Ended(Outcome::BackendDown, "dial-timeout"),
+        };
+        self.record.backend = self.entry.backend.id().to_owned();
+        client.refuse(&self.entry.settings).await;
+        Err(ended)
+    }
+
+    /// Until when a client waits for its backend, however many addresses that has.
+    fn patience(&self) -> Instant {
+        let command = Instant::now() + self.entry.config.timeouts.command;
+        if self.entry.config.protocol.has_login() { command.min(self.login) } else { command }
     }
 
     async fn relay(&mut self, joined: Joined, stage: &mut watch::Receiver<Stage>) {
