@@ -1,13 +1,18 @@
 //! What a client could have done: the newest TLS version that its ClientHello offers, for the log.
 
 /// The newest TLS version that the beginning of a ClientHello offers, as far as it can be seen in `bytes` (one
-/// read; the rest of a long hello may still be on its way). Empty where it is no ClientHello.
+/// read; the rest of a long hello may still be on its way). Empty where it is no ClientHello, or where the extension
+/// that decides may be in what is not there yet.
 ///
 /// RFC 8446 §4.1.2, §4.2.1: `legacy_version`, overruled by the extension `supported_versions`.
 #[must_use]
 pub fn offered_version(bytes: &[u8]) -> &'static str {
     let Some(hello) = Hello::parse(bytes) else { return "" };
     let newest = hello.supported_versions().into_iter().flatten().filter(|version| version >> 8 == 3).max();
+    // RFC 8446 §4.1.2: whoever sends the extension says 0x0303 here.
+    if newest.is_none() && hello.legacy == 0x0303 && !hello.is_whole {
+        return "";
+    }
     match newest.unwrap_or(hello.legacy) {
         0x0304.. => "TLSv1.3",
         0x0303 => "TLSv1.2",
@@ -20,6 +25,8 @@ pub fn offered_version(bytes: &[u8]) -> &'static str {
 struct Hello<'a> {
     legacy: u16,
     extensions: &'a [u8],
+    /// Whether all of them are there.
+    is_whole: bool,
 }
 
 impl<'a> Hello<'a> {
@@ -28,8 +35,10 @@ impl<'a> Hello<'a> {
         let (&[0x16, 3, _, _, _, 1, _, _, _, major, minor], rest) = bytes.split_first_chunk()? else { return None };
         let rest = rest.get(32..)?;
         let rest = skip(rest, 1).and_then(|rest| skip(rest, 2)).and_then(|rest| skip(rest, 1));
-        let extensions = rest.and_then(|rest| rest.get(2..)).unwrap_or_default();
-        Some(Self { legacy: u16::from_be_bytes([major, minor]), extensions })
+        let rest = rest.and_then(<[u8]>::split_first_chunk);
+        let is_whole = rest.is_some_and(|(length, rest)| rest.len() >= usize::from(u16::from_be_bytes(*length)));
+        let extensions = rest.map(|(_, rest)| rest).unwrap_or_default();
+        Some(Self { legacy: u16::from_be_bytes([major, minor]), extensions, is_whole })
     }
 
     /// The versions listed, GREASE among them.
@@ -80,6 +89,14 @@ mod tests {
         old.truncate(60);
         old[10] = 1;
         assert_eq!(offered_version(&old), "TLSv1.0");
+    }
+
+    #[test]
+    fn a_hello_cut_short_is_not_taken_for_an_older_version() {
+        let both = hello(&[&rustls::version::TLS13, &rustls::version::TLS12]);
+        for end in 0..both.len() {
+            assert!(["", "TLSv1.3"].contains(&offered_version(&both[..end])), "{end}");
+        }
     }
 
     #[test]
