@@ -1,6 +1,6 @@
 //! One certificate with its key: that they fit, in which order the chain is sent, and for which names it stands.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use rustls::{
     SignatureAlgorithm,
@@ -175,9 +175,16 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
         .iter()
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.trim_end_matches('.').to_ascii_lowercase()),
+            GeneralName::IPAddress(octets) => address(octets).map(|address| address.to_string()),
             _ => None,
         })
         .collect()
+}
+
+/// RFC 5280 §4.2.1.6: four octets, or sixteen.
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
 fn kind(key: &dyn SigningKey) -> KeyKind {

@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{self, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -45,7 +46,13 @@ fn kept(certificate: &Path, key: &Path, names: &[String]) -> Option<Loaded> {
     let now = SystemTime::now();
     let loaded = certificate::load(&chain, &key, now).ok()?;
     let lasting = loaded.not_after > now + RENEW_BEFORE;
-    (lasting && loaded.names.iter().eq(names.iter())).then_some(loaded)
+    let same = loaded.names == names.iter().map(|name| shape(name)).collect::<Vec<_>>();
+    (lasting && same).then_some(loaded)
+}
+
+/// A name as a certificate gives it back: addresses are octets there, and have one shape.
+fn shape(name: &str) -> String {
+    name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
 }
 
 fn make(names: &[String]) -> Result<(String, String), rcgen::Error> {
@@ -66,7 +73,12 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     }
     let beside = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+    // One that is left from an interrupted start would keep its own mode, and others might read the key in it.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)
@@ -90,6 +102,30 @@ mod tests {
         let mode = fs::metadata(files(&base, "dev").1).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn one_for_an_address_is_kept_too() {
+        let base = std::env::temp_dir().join(format!("mailward-self-signed-ip-{}", std::process::id()));
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let first = load_or_make(&base, "dev", &names, true).unwrap();
+        let second = load_or_make(&base, "dev", &names, true).unwrap();
+        fs::remove_dir_all(&base).unwrap();
+        assert_eq!(first.key.cert, second.key.cert);
+        assert_eq!(first.names, names);
+    }
+
+    #[test]
+    fn what_an_interrupted_start_left_lets_nobody_read_the_key() {
+        let base = std::env::temp_dir().join(format!("mailward-self-signed-left-{}", std::process::id()));
+        let key = files(&base, "dev").1;
+        fs::create_dir_all(key.parent().unwrap()).unwrap();
+        fs::write(key.with_extension("new"), "half").unwrap();
+        fs::set_permissions(key.with_extension("new"), fs::Permissions::from_mode(0o644)).unwrap();
+        load_or_make(&base, "dev", &["localhost".to_owned()], true).unwrap();
+        let mode = fs::metadata(key).unwrap().permissions().mode();
+        fs::remove_dir_all(&base).unwrap();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
