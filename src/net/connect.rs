@@ -13,6 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream},
+    time::sleep,
 };
 
 /// A connected backend.
@@ -36,12 +37,21 @@ pub async fn tcp(address: SocketAddr) -> io::Result<BackendStream> {
     Ok(BackendStream::Tcp(stream))
 }
 
-/// Connects to a unix socket.
+/// How often a unix socket is tried whose queue is full.
+const QUEUE_EVERY: Duration = Duration::from_millis(20);
+
+/// Connects to a unix socket. The caller sets the deadline.
 ///
 /// # Errors
-/// As `connect(2)`.
+/// As `connect(2)`, but for EAGAIN: where TCP waits for room in the listener's queue, a unix socket says that there is
+/// none and leaves asking again to the caller.
 pub async fn unix(path: &Path) -> io::Result<BackendStream> {
-    Ok(BackendStream::Unix(UnixStream::connect(path).await?))
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_EVERY).await,
+            connected => return connected.map(BackendStream::Unix),
+        }
+    }
 }
 
 /// How long a TCP connection is silent before the kernel asks whether the peer is still there.
@@ -94,5 +104,33 @@ impl AsyncWrite for BackendStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    #[tokio::test]
+    async fn a_full_queue_of_a_unix_socket_is_waited_out() {
+        let path = std::env::temp_dir().join(format!("mailward-queue-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let accept = tokio::task::spawn_blocking(move || listener.accept().map(|_| listener));
+        let connected = tokio::time::timeout(Duration::from_secs(10), unix(&path)).await;
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(connected, Ok(Ok(BackendStream::Unix(_)))));
+        accept.await.unwrap().unwrap();
     }
 }
