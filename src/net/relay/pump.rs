@@ -62,11 +62,12 @@ where
         // a flush it would wait for the next words of the other side.
         self.lane_mut(way.back()).unflushed = true;
         let count = std::task::ready!(read);
+        // An end is a sign of life too: what is left of a half-closed session has its time from here.
+        self.last_activity = Instant::now();
         if count == 0 {
             self.lane_mut(way).source_ended = true;
             return Poll::Ready(());
         }
-        self.last_activity = Instant::now();
         self.lane_mut(way).received += count as u64;
         if self.lane(way).held.is_empty() {
             let used = self.sift(way, &scratch[..count], cx);
