@@ -237,16 +237,18 @@ type Sockets = Vec<(Bind, Vec<std::net::TcpListener>)>;
 /// Opens every socket, or none. Whether somebody else has the address is asked only for ports that are not `ours`:
 /// of those, the kernel lets us have more sockets, and a stranger none.
 fn open(binds: impl Iterator<Item = Bind>, workers: usize, ours: &HashSet<u16>) -> Result<Sockets, StartError> {
-    binds
-        .map(|bind| {
-            let address = bind.address;
-            let probed = if ours.contains(&address.port()) { Ok(()) } else { listen::probe(address, bind.v6_only) };
-            probed
-                .and_then(|()| listen::bind(address, bind.v6_only, workers))
-                .map(|sockets| (bind, sockets))
-                .map_err(|source| StartError::Listen { address, source })
-        })
-        .collect()
+    let failed = |address| move |source| StartError::Listen { address, source };
+    let binds: Vec<Bind> = binds.collect();
+    // All are asked for before the first is bound: 0.0.0.0:25 of one listener would be in the way of 127.0.0.1:25 of
+    // another.
+    for Bind { address, v6_only, .. } in binds.iter().filter(|bind| !ours.contains(&bind.address.port())) {
+        listen::probe(*address, *v6_only).map_err(failed(*address))?;
+    }
+    let bind = |bind: Bind| {
+        let sockets = listen::bind(bind.address, bind.v6_only, workers).map_err(failed(bind.address))?;
+        Ok((bind, sockets))
+    };
+    binds.into_iter().map(bind).collect()
 }
 
 impl Control {
