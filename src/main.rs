@@ -82,8 +82,7 @@ fn serve(path: PathBuf) -> ExitCode {
     match Server::start(&path, true) {
         Ok(server) => {
             print(&welcome::text(&server.snapshot().config, |listener| server.addresses(listener)));
-            server.wait();
-            ExitCode::SUCCESS
+            if server.wait() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(StartError::Configuration(problems)) => {
             print_problems(&problems);

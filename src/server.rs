@@ -209,16 +209,15 @@ impl Server {
         let _ = self.orders.blocking_send(Order::Drain);
     }
 
-    /// Waits until the server has stopped.
-    pub fn wait(mut self) {
-        self.join();
+    /// Waits until the server has stopped; says whether it did so in good order.
+    #[must_use]
+    pub fn wait(mut self) -> bool {
+        self.join()
     }
 
-    fn join(&mut self) {
-        if let Some(control) = self.control.take() {
-            // Its panic was printed when it happened.
-            let _ = control.join();
-        }
+    fn join(&mut self) -> bool {
+        // A panic was printed when it happened.
+        self.control.take().is_none_or(|control| control.join().is_ok())
     }
 }
 
@@ -254,6 +253,10 @@ fn open(binds: impl Iterator<Item = Bind>, workers: usize, ours: &HashSet<u16>) 
 impl Control {
     fn spawn(self, runtime: Runtime, signals: Signals) -> io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("control".to_owned());
-        thread.spawn(move || runtime.block_on(self.run(signals)))
+        thread.spawn(move || {
+            runtime.block_on(self.run(signals));
+            // A lookup of a name that hangs holds nobody up.
+            runtime.shutdown_background();
+        })
     }
 }
