@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long, global = true, value_enum, default_value = "text")]
     log_format: Format,
     /// What is logged: error, warn, info or debug; MAILWARD_LOG takes finer filters.
-    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL", value_parser = LEVELS)]
     log_level: String,
     #[command(subcommand)]
     command: Option<Command>,
@@ -51,6 +51,9 @@ enum Command {
     /// Print the manual page.
     Man,
 }
+
+/// Any other word would be taken for the name of a module, and turn the log off.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

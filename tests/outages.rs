@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Fake, Gateway, Talk, nobody, reserve_port};
+use support::{Fake, Gateway, Talk, mailward, nobody, reserve_port};
 
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
@@ -16,7 +16,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     let builder = builder.with("smtp", &format!("bind = \"{}\"", port.address()));
     builder.write();
     let full = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-    let mut mailward = Command::new(env!("CARGO_BIN_EXE_mailward"))
+    let mut running = Command::new(env!("CARGO_BIN_EXE_mailward"))
         .env("MAILWARD_CONFIG", builder.scratch().join("proxy.toml"))
         .stdin(Stdio::null())
         .stdout(File::create(builder.scratch().join("out")).expect("the directory is writable"))
@@ -25,7 +25,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
         .expect("mailward is built");
     let deadline = Instant::now() + Duration::from_secs(20);
     while std::net::TcpStream::connect(port.address()).is_err() {
-        assert!(mailward.try_wait().expect("a status").is_none(), "it gave up");
+        assert!(running.try_wait().expect("a status").is_none(), "it gave up");
         assert!(Instant::now() < deadline, "it does not listen");
         thread::yield_now();
     }
@@ -35,9 +35,15 @@ fn a_log_that_cannot_be_written_stops_nothing() {
         client.ask("QUIT", "221 ");
         client.closes();
     }
-    let killed = Command::new("kill").args(["-s", "TERM", &mailward.id().to_string()]).status();
+    let killed = Command::new("kill").args(["-s", "TERM", &running.id().to_string()]).status();
     assert!(killed.is_ok_and(|status| status.success()));
-    assert_eq!(mailward.wait().expect("a status").code(), Some(0));
+    assert_eq!(running.wait().expect("a status").code(), Some(0));
+}
+
+#[test]
+fn a_level_that_does_not_exist_does_not_turn_the_log_off() {
+    let (code, _) = mailward(&["--log-level", "verbose", "check"]);
+    assert_eq!(code, Some(2));
 }
 
 #[test]
