@@ -54,12 +54,22 @@ impl Guard {
 impl DomainPattern {
     /// Whether a domain, in any case, is one of these.
     fn covers(&self, domain: &str) -> bool {
-        let domain = domain.to_lowercase();
+        let domain: String = domain.chars().map(lower).collect();
         match self {
             Self::Any => true,
             Self::Exact(name) => domain == *name,
             Self::Below(name) => domain.strip_suffix(name.as_str()).is_some_and(|label| label.ends_with('.')),
         }
+    }
+}
+
+/// A letter in lower case, unless it would change its alphabet by that: the Kelvin sign is no `k` to a server that
+/// compares octets, and the domain with it is another one.
+fn lower(letter: char) -> char {
+    let mut lower = letter.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(lower), None) if lower.is_ascii() == letter.is_ascii() => lower,
+        _ => letter,
     }
 }
 
@@ -98,6 +108,17 @@ mod tests {
         for argument in ["TO:<victim\u{e5}other.example@example.org>", "TO:<a@example.org> X=\u{e5}"] {
             assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, false), Some(words::NO_UTF8), "{argument}");
             assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, true), None, "{argument}");
+        }
+    }
+
+    #[test]
+    fn domains_of_other_alphabets_are_compared_in_any_case_and_never_taken_for_ascii() {
+        let guard =
+            guard(&[DomainPattern::Exact("k\u{fc}che.example".into()), DomainPattern::Below("kiosk.example".into())]);
+        assert_eq!(guard.refuses_rcpt("TO:<a@K\u{dc}che.example>".as_bytes(), false, true), None);
+        for domain in ["\u{212a}\u{fc}che.example", "a.\u{212a}iosk.example", "a.k\u{130}osk.example"] {
+            let argument = format!("TO:<a@{domain}>");
+            assert_eq!(guard.refuses_rcpt(argument.as_bytes(), false, true), Some(words::NO_RELAY), "{argument}");
         }
     }
 

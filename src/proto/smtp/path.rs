@@ -81,7 +81,14 @@ fn dotted_local(address: &str) -> Option<(bool, &str)> {
     let (local, rest) = address.split_at(address.find('@').unwrap_or(address.len()));
     // Dots in any place: Japanese providers gave away such addresses, and they cannot be misread.
     let sane = !local.is_empty() && local.chars().all(|letter| is_atom(letter) || letter == '.');
-    sane.then(|| (local.contains(['%', '!']) || is_encapsulated(local), rest))
+    sane.then(|| (is_routed(local), rest))
+}
+
+/// Whether some server reads another address out of a local part.
+fn is_routed(local: &str) -> bool {
+    // Behind the first three: the wide and small letters that a normalization of Unicode makes the same of.
+    const MARKS: [char; 9] = ['@', '%', '!', '\u{ff20}', '\u{fe6b}', '\u{ff05}', '\u{fe6a}', '\u{ff01}', '\u{fe57}'];
+    local.contains(MARKS) || is_encapsulated(local.trim_start())
 }
 
 /// Exchange unwraps `IMCEASMTP-u+40b+2Ecom@a` and its like (MS99-027) and sends the message on to `u@b.com`, for
@@ -100,8 +107,7 @@ fn quoted_local(quoted: &str) -> Option<(bool, &str)> {
             '\\' => drop(letters.next()),
             '"' => {
                 let (local, rest) = (&quoted[..at], &quoted[at + 1..]);
-                let routes = local.contains(['@', '%', '!', ':', ',', ';', '<', '>', '\\']);
-                return Some((routes || is_encapsulated(local), rest));
+                return Some((is_routed(local) || local.contains([':', ',', ';', '<', '>', '\\']), rest));
             }
             _ => {}
         }
@@ -165,6 +171,9 @@ mod tests {
             "<IMCEASMTP-a+40other+2Eexample@example.org>",
             "<imceasmtp-a+40other+2Eexample@example.org>",
             "<\"IMCEAX400-c=x\"@example.org>",
+            "<\" IMCEASMTP-a+40other+2Eexample\"@example.org>",
+            "<a\u{ff20}other.example@example.org>",
+            "<a\u{ff05}other.example@example.org>",
             "<a@[192.0.2.1]>",
             "<a@[IPv6:2001:db8::1]>",
             "<a>",
