@@ -2,6 +2,9 @@
 
 use super::reply::Reply;
 
+/// The mechanisms that a client may be offered without TLS where the listener lets passwords pass there.
+const MECHANISMS: [&str; 7] = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"];
+
 /// Which of them a backend is known to have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
@@ -17,7 +20,13 @@ pub struct Extensions {
     pub pipelining: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
+    /// AUTH (RFC 4954), by the usual mechanisms.
+    pub mechanisms: Mechanisms,
 }
+
+/// Which of the usual SASL mechanisms a backend lists behind AUTH.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mechanisms([bool; MECHANISMS.len()]);
 
 impl Extensions {
     /// What both have: all that can be offered while it is open which of two servers will take the session.
@@ -30,6 +39,7 @@ impl Extensions {
             dsn: self.dsn && other.dsn,
             pipelining: self.pipelining && other.pipelining,
             enhanced_status_codes: self.enhanced_status_codes && other.enhanced_status_codes,
+            mechanisms: self.mechanisms.common(other.mechanisms),
         }
     }
 
@@ -51,6 +61,7 @@ impl Extensions {
             b"DSN" => self.dsn = true,
             b"PIPELINING" => self.pipelining = true,
             b"ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
+            b"AUTH" => words.for_each(|word| self.mechanisms.note(word)),
             _ => {}
         }
     }
@@ -78,6 +89,8 @@ impl Extensions {
             dsn: self.dsn && !other.dsn,
             pipelining: self.pipelining && !other.pipelining,
             enhanced_status_codes: self.enhanced_status_codes && !other.enhanced_status_codes,
+            // Whether a login works is for the backend to say, in reply to it.
+            mechanisms: Mechanisms::default(),
         }
     }
 
@@ -93,6 +106,25 @@ impl Extensions {
                 _ => false,
             }
         })
+    }
+}
+
+impl Mechanisms {
+    fn common(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] && other.0[at]))
+    }
+
+    fn note(&mut self, word: &[u8]) {
+        for (listed, name) in self.0.iter_mut().zip(MECHANISMS) {
+            *listed |= word.eq_ignore_ascii_case(name.as_bytes());
+        }
+    }
+
+    /// The line of a reply to EHLO that offers them, if there are any.
+    pub(super) fn line(self) -> Option<String> {
+        let listed = self.0.iter().zip(MECHANISMS).filter(|(listed, _)| **listed);
+        let line = listed.fold("AUTH".to_owned(), |line, (_, name)| line + " " + name);
+        self.0.contains(&true).then_some(line)
     }
 }
 
@@ -131,6 +163,16 @@ mod tests {
         let two = listed("250-x\r\n250-SIZE\r\n250-DSN\r\n250 8BITMIME\r\n");
         assert_eq!(one.common(two).lines(), ["DSN", "SIZE 1000"]);
         assert_eq!(one.without(two).lines(), ["PIPELINING"]);
+    }
+
+    #[test]
+    fn mechanisms_are_those_that_all_have_and_that_can_pass() {
+        let one = listed("250-x\r\n250-AUTH login PLAIN CRAM-MD5 SCRAM-SHA-256-PLUS EXTERNAL\r\n250 AUTH=LOGIN\r\n");
+        assert_eq!(one.mechanisms.line().as_deref(), Some("AUTH PLAIN LOGIN CRAM-MD5"));
+        let two = listed("250-x\r\n250 AUTH PLAIN GSSAPI\r\n");
+        assert_eq!(one.common(two).mechanisms.line().as_deref(), Some("AUTH PLAIN"));
+        assert_eq!(listed("250-x\r\n250 AUTH GSSAPI\r\n").mechanisms.line(), None);
+        assert!(!one.lines().iter().any(|line| line.contains("AUTH")));
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl SmtpGreeter {
         let mut lines = vec![self.settings.hostname.clone()];
         lines.extend(self.offered.lines());
         if self.takes_passwords() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
+            lines.extend(self.offered.mechanisms.line());
         }
         lines.push("STARTTLS".to_owned());
         write_lines(250, lines.iter().map(String::as_bytes), output);

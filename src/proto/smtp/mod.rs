@@ -20,7 +20,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use extensions::Extensions;
+pub use extensions::{Extensions, Mechanisms};
 pub use filter::SmtpFilter;
 pub use greeter::SmtpGreeter;
 pub use guard::{DomainPattern, Guard};

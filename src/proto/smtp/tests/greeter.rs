@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::talk::{LIMITS, settings};
 use crate::proto::{
     Farewell, Greeter as _, Input, Opening, Outcome, Protocol, Settings, Step, Violation,
-    smtp::{Extensions, Guard, SmtpGreeter},
+    smtp::{Extensions, Guard, SmtpGreeter, reply::Reply},
 };
 
 /// What comes of `said` when it arrives in pieces of `size`: the replies, the outcome, and what is left.
@@ -24,7 +24,8 @@ fn dialogue(settings: &Settings, said: &[u8], size: usize) -> (String, Result<St
 }
 
 fn known() -> Extensions {
-    Extensions { size: Some(Some(1000)), dsn: true, ..Extensions::default() }
+    let reply = b"250-mx.example\r\n250-SIZE 1000\r\n250-DSN\r\n250 AUTH PLAIN LOGIN GSSAPI\r\n";
+    Extensions::listed_in(&Reply::first(reply).unwrap().unwrap())
 }
 
 /// The replies to `said`, which are the same in pieces of every size.
