@@ -55,6 +55,13 @@ impl Python {
         run(self.script("pop3.py").arg("capabilities"), b"")
     }
 
+    /// Logs in by this SASL mechanism (PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256) over `smtp`, `imap` or `pop3`, and prints `logged in`.
+    /// SMTP sends the first response with the command if `initial` says so.
+    pub fn login(&self, protocol: &str, mechanism: &str, initial: bool, user: &str) -> Ran {
+        let initial: &[&str] = if initial { &["--initial"] } else { &[] };
+        run(self.script("login.py").args(["--user", user, protocol, mechanism]).args(initial), b"")
+    }
+
     /// sievelib: stores a script as `test`, makes it the active one, and prints it as the server gives it back.
     pub fn sieve(&self, user: &str, script: &str) -> Ran {
         // sievelib takes the authority from nowhere but OpenSSL's default place.

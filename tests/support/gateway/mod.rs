@@ -17,8 +17,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::wait::eventually;
-use super::{Scratch, Target};
+use super::{Scratch, Security, Target};
 use authority::{Authority, Kind};
+use talk::Talk;
 
 /// The name in the certificate that a gateway has by default.
 pub const NAME: &str = "mail.example.org";
@@ -95,6 +96,26 @@ impl Gateway {
     #[track_caller]
     pub fn implicit(&self, listener: &str) -> Target {
         Target::implicit(self.address(listener), NAME, &self.ca())
+    }
+
+    /// A connection to a listener on which nothing was said yet; TLS is up where it is implicit.
+    #[track_caller]
+    pub fn talk(&self, listener: &str, security: Security) -> Talk {
+        let talk = Talk::to(self.address(listener));
+        if security == Security::Implicit { talk.tls(self.authority.roots()) } else { talk }
+    }
+
+    /// An SMTP session that has come as far as the reply to EHLO, and that reply.
+    #[track_caller]
+    pub fn smtp(&self, listener: &str, security: Security) -> (Talk, String) {
+        let mut talk = self.talk(listener, security);
+        talk.reply("220");
+        if security == Security::StartTls {
+            talk.ask("STARTTLS", "220");
+            talk = talk.tls(self.authority.roots());
+        }
+        let list = talk.send("EHLO client.example.net\r\n").reply("250");
+        (talk, list)
     }
 
     /// The authority's certificate, a PEM file.
