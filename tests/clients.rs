@@ -140,6 +140,7 @@ fn passwords_with_quotes_backslashes_and_eight_bit_letters_arrive_as_they_were_t
     talk.ask("USER odd", "+OK");
     talk.ask(&format!("PASS {password}"), "+OK");
     talk.ask("QUIT", "+OK");
+    drop(talk);
     named(gateway, "imap", "odd");
     named(gateway, "pop3s", "odd");
 }

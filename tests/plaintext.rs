@@ -21,7 +21,7 @@ fn server(heard: &Heard, offer: impl Fn(usize) -> &'static [&'static str] + Send
     Fake::start(move |mut talk, number| {
         let _ = talk.try_send("220 fake ESMTP\r\n");
         while let Some(line) = command(&mut talk) {
-            heard.lock().unwrap().push((number, line.clone()));
+            heard.lock().expect("no thread panicked").push((number, line.clone()));
             let reply = match line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase().as_str() {
                 "EHLO" | "LHLO" => ehlo(offer(number)),
                 "DATA" => "354 go on\r\n".to_owned(),
@@ -49,7 +49,13 @@ fn ehlo(keywords: &[&str]) -> String {
 }
 
 fn heard(heard: &Heard, number: usize) -> Vec<String> {
-    heard.lock().unwrap().iter().filter(|(of, _)| *of == number).map(|(_, line)| line.clone()).collect()
+    heard
+        .lock()
+        .expect("no thread panicked")
+        .iter()
+        .filter(|(of, _)| *of == number)
+        .map(|(_, line)| line.clone())
+        .collect()
 }
 
 /// The keywords of a reply to EHLO, in alphabetical order.
@@ -314,7 +320,7 @@ fn smtp_in_plaintext_neither_offers_nor_takes_a_password() {
     talk.ask("XCLIENT ADDR=192.0.2.1", "502 5.5.1");
     talk.ask("NOOP", "250");
     talk.ask("QUIT", "221");
-    let told: Vec<_> = seen.lock().unwrap().iter().map(|(_, line)| line.clone()).collect();
+    let told: Vec<_> = seen.lock().expect("no thread panicked").iter().map(|(_, line)| line.clone()).collect();
     let never = |line: &String| ["AUTH", "XCLIENT", "STARTTLS"].iter().any(|word| line.starts_with(word));
     assert!(!told.iter().any(never), "{told:?}");
 }
@@ -445,7 +451,7 @@ fn where_the_operator_permits_it_a_login_works_in_plaintext_and_in_tls() {
 fn without_that_permission_no_credential_passes_in_clear() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let recorded = heard.clone();
-    let fake = Fake::start(move |mut talk, _| recorded.lock().unwrap().extend(talk.rest()));
+    let fake = Fake::start(move |mut talk, _| recorded.lock().expect("no thread panicked").extend(talk.rest()));
     let gateway = Gateway::builder()
         .listener("imap", "imap", fake.address())
         .listener("pop3", "pop3", fake.address())
@@ -484,7 +490,7 @@ fn without_that_permission_no_credential_passes_in_clear() {
         talk.ask("MAIL FROM:<a@example.net> AUTH=<alice@example.org>", "530 5.7.0");
         talk.ask("QUIT", "221");
     }
-    assert_eq!((fake.connections(), heard.lock().unwrap().len()), (0, 0));
+    assert_eq!((fake.connections(), heard.lock().expect("no thread panicked").len()), (0, 0));
     assert!(!gateway.output().contains("secret") && !gateway.output().contains("AGFsaWNl"));
 }
 
