@@ -16,6 +16,7 @@ pub(super) const NO_ARGUMENT: &str = "501 5.5.4 No parameters allowed\r\n";
 pub(super) const BAD_RECIPIENT: &str = "501 5.1.3 Syntax error in the recipient's address\r\n";
 pub(super) const NOT_OFFERED: &str = "502 5.5.1 Command not offered\r\n";
 pub(super) const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
+pub(super) const NO_RECIPIENTS: &str = "503 5.5.1 No valid recipients\r\n";
 pub(super) const NO_STARTTLS: &str = "503 5.5.1 STARTTLS is not possible now\r\n";
 pub(super) const INJECTED: &str = "503 5.5.1 Nothing may follow STARTTLS before the handshake\r\n";
 pub(super) const NO_MECHANISM: &str = "504 5.5.4 Authentication mechanism not offered\r\n";

@@ -82,6 +82,15 @@ impl Expected {
         self.queue.contains(&Reaction::Verdict)
     }
 
+    /// Whether the message that is to follow has recipients; `None` while a reply is to come that decides it.
+    pub(super) fn has_recipients(&self) -> Option<bool> {
+        let undecided = self.queue.iter().any(|reaction| {
+            use Reaction::{Hello, Mail, Offer, Recipient, Reset, Verdict};
+            matches!(reaction, Hello | Mail | Offer | Recipient | Reset | Verdict)
+        });
+        (!undecided).then_some(self.accepted > 0)
+    }
+
     /// Notes a reply as the last to come.
     pub(super) fn push(&mut self, reaction: Reaction) {
         self.queue.push_back(reaction);

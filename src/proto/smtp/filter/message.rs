@@ -102,14 +102,21 @@ impl SmtpFilter {
     /// A BDAT command. RFC 3030 §2: its octets follow, whatever the reply.
     pub(super) fn chunk(&mut self, command: &Command<'_>, length: usize, wire: &mut Wire) -> Flow {
         let offered = self.offer.lists(b"CHUNKING");
+        // Its octets are a client's words that nobody judges. A server that refuses the command and reads them as
+        // commands (against RFC 3030 §2) shall have none, so that they only go where a message has recipients.
+        let wanted = if offered { self.expected.has_recipients() } else { Some(false) };
+        let Some(wanted) = wanted else { return Flow::Wait };
         match Chunk::parse(command.argument) {
-            Ok(chunk) if offered => {
+            Ok(chunk) if wanted => {
                 chunk.write(&mut wire.to_backend);
                 self.expected.push(if chunk.last { Reaction::Verdict } else { Reaction::Chunk });
                 self.mode = chunk_mode(chunk.size);
                 Flow::Consume(length)
             }
-            Ok(chunk) => self.refuse_chunk(chunk.size, words::NOT_OFFERED, length, wire),
+            Ok(chunk) => {
+                let reply = if offered { words::NO_RECIPIENTS } else { words::NOT_OFFERED };
+                self.refuse_chunk(chunk.size, reply, length, wire)
+            }
             Err(Fault::Known(size)) => self.refuse_chunk(size, words::BAD_ARGUMENT, length, wire),
             Err(Fault::Unknown) => expel(words::BAD_ARGUMENT, Violation::BadLength, wire),
         }

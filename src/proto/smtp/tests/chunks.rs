@@ -9,10 +9,35 @@ fn session(protocol: Protocol, extensions: &[&str], drips: bool) -> Talk {
     talk
 }
 
+/// The same, with a message that has a recipient.
+fn addressed(extensions: &[&str], drips: bool) -> Talk {
+    let mut talk = session(Protocol::Smtp, extensions, drips);
+    talk.exchange("MAIL FROM:<a@b>", "250 ok").exchange("RCPT TO:<a@b>", "250 ok");
+    talk.asked();
+    talk.told();
+    talk
+}
+
+#[test]
+fn octets_without_a_recipient_go_nowhere() {
+    both(|drips| {
+        let mut talk = session(Protocol::Smtp, &["PIPELINING", "CHUNKING"], drips);
+        assert_eq!(talk.client("BDAT 6 LAST\r\nQUIT\r\n").asked(), "");
+        assert!(talk.told().starts_with("503 5.5.1 "));
+        // It is not known before the reply to RCPT has come.
+        talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nBDAT 6 LAST\r\nQUIT\r\n");
+        assert_eq!(talk.asked(), "MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n");
+        assert_eq!(talk.backend("250 ok\r\n550 no\r\n").asked(), "");
+        assert!(talk.told().ends_with("550 no\r\n503 5.5.1 No valid recipients\r\n"));
+        talk.client("RCPT TO:<c@d>\r\nBDAT 6 LAST\r\nQUIT\r\n").backend("250 ok\r\n");
+        assert_eq!(talk.asked(), "RCPT TO:<c@d>\r\nBDAT 6 LAST\r\nQUIT\r\n");
+    });
+}
+
 #[test]
 fn octets_cross_byte_for_byte() {
     both(|drips| {
-        let mut talk = session(Protocol::Smtp, &["PIPELINING", "CHUNKING"], drips);
+        let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
         let input = "BDAT 14\r\nQUIT\n\r\n.\r\n\0\rxxBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n";
         assert_eq!(talk.client(input).asked(), input);
         assert_eq!(talk.filter.phase(), Phase::DataEnd);
@@ -24,8 +49,9 @@ fn octets_cross_byte_for_byte() {
 #[test]
 fn a_size_goes_on_in_one_form() {
     both(|drips| {
-        let mut talk = session(Protocol::Smtp, &["PIPELINING", "CHUNKING"], drips);
+        let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
         assert_eq!(talk.client("bdat  0003   last\nabcNOOP\n").asked(), "BDAT 3 LAST\r\nabcNOOP\r\n");
+        let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
         assert_eq!(talk.client("BDAT 0 LAST\r\n").asked(), "BDAT 0 LAST\r\n");
     });
 }
@@ -78,7 +104,7 @@ fn lmtp_answers_the_last_chunk_once_for_each_recipient() {
     both(|drips| {
         let mut talk = session(Protocol::Lmtp, &["PIPELINING", "CHUNKING"], drips);
         talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 1 LAST\r\nyNOOP\r\n");
-        talk.backend("250 mail\r\n250 one\r\n250 two\r\n250 chunk\r\n250 first\r\n");
+        talk.backend("250 mail\r\n250 one\r\n250 two\r\n").backend("250 chunk\r\n250 first\r\n");
         assert_eq!(talk.filter.phase(), Phase::DataEnd);
         talk.backend("250 second\r\n");
         assert_eq!(talk.filter.phase(), Phase::Transfer, "NOOP is still to be answered");
@@ -88,6 +114,6 @@ fn lmtp_answers_the_last_chunk_once_for_each_recipient() {
 
 #[test]
 fn a_client_that_goes_away_in_a_chunk_leaves_no_end() {
-    let mut talk = session(Protocol::Smtp, &["CHUNKING"], false);
+    let mut talk = addressed(&["CHUNKING"], false);
     assert!(!talk.client("BDAT 5 LAST\r\nabcd").filter.client_ended());
 }
