@@ -14,10 +14,10 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{Semaphore, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -89,7 +89,13 @@ pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, entry: Arc<Entry>, 
     if entry.config.tls.as_ref().is_none_or(|tls| !tls.implicit) {
         let mut words = Vec::new();
         proto::refuse(&entry.settings, Farewell::Busy, &mut words);
-        close::say_last(&mut stream, &words).await;
+        // The place is free again at once: whoever waits for it shall be told soon, and a client that is refused
+        // before it has said anything loses nothing by a close without ceremony.
+        let said = timeout(LAST_WORDS, async {
+            stream.write_all(&words).await?;
+            stream.shutdown().await
+        });
+        let _ = said.await;
     }
 }
 

@@ -143,6 +143,8 @@ struct Relay<'a, C, B> {
     stage: Stage,
     /// Set once it is decided how the session ends, with the time by which the last words must be gone.
     ending: Option<(End, Instant)>,
+    /// The side that was the first to go without an orderly end, if one was.
+    lost: Option<End>,
     last_activity: Instant,
     last_reply: Instant,
     user: Option<Box<str>>,
@@ -172,6 +174,7 @@ where
             pace,
             stage: Stage::Running,
             ending: None,
+            lost: None,
             last_activity: now,
             last_reply: now,
             user: None,
@@ -243,7 +246,7 @@ where
         let said = self.down.is_written();
         match self.ending {
             Some((end, by)) => (said || Instant::now() >= by).then_some(end),
-            None => (self.up.is_done() && self.down.is_done()).then_some(End::Closed),
+            None => (self.up.is_done() && self.down.is_done()).then_some(self.lost.unwrap_or(End::Closed)),
         }
     }
 

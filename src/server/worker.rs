@@ -1,6 +1,12 @@
 //! A worker: one thread, one runtime, its own socket of each listener, and every session accepted there.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc::SyncSender},
+    thread::JoinHandle,
+};
 
 use tokio::{
     net::TcpStream,
@@ -38,7 +44,10 @@ impl Worker {
     /// Starts a worker that has no socket yet.
     pub(super) fn start(shared: Arc<Shared>) -> io::Result<Self> {
         let (tasks, received) = mpsc::channel(256);
-        let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || work(received, shared))?;
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let thread =
+            std::thread::Builder::new().name("worker".to_owned()).spawn(move || work(received, shared, &ready))?;
+        started.recv().map_err(io::Error::other)??;
         Ok(Self { tasks, thread })
     }
 
@@ -60,11 +69,18 @@ impl Worker {
     }
 }
 
-fn work(tasks: mpsc::Receiver<Task>, shared: Arc<Shared>) {
+/// Tells by `ready` whether it could start, then works until there are no more tasks.
+fn work(tasks: mpsc::Receiver<Task>, shared: Arc<Shared>, ready: &SyncSender<io::Result<()>>) {
     // A local runtime stays on the thread that made it.
-    match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-        Ok(runtime) => runtime.block_on(obey(tasks, shared)),
-        Err(error) => tracing::error!(%error, "a worker cannot start"),
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let (runtime, told) = match runtime {
+        Ok(runtime) => (Some(runtime), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // Who started this thread waits for the word.
+    let _ = ready.send(told);
+    if let Some(runtime) = runtime {
+        runtime.block_on(obey(tasks, shared));
     }
 }
 

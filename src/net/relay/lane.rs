@@ -1,6 +1,7 @@
 //! One direction of a relay: what it holds, what is due, and which of its ends are still open.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -123,11 +124,16 @@ impl Lane {
     }
 }
 
-/// Reads once. An error is an end: what a peer meant by it cannot be told from a cut line.
-pub(super) fn poll_read<S: AsyncRead + Unpin>(source: &mut S, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<usize> {
+/// Reads once; 0 is the end.
+///
+/// # Errors
+/// As the source: the peer is gone without an orderly end.
+pub(super) fn poll_read<S: AsyncRead + Unpin>(
+    source: &mut S,
+    cx: &mut Context<'_>,
+    into: &mut [u8],
+) -> Poll<io::Result<usize>> {
     let mut buffer = ReadBuf::new(into);
-    match std::task::ready!(Pin::new(source).poll_read(cx, &mut buffer)) {
-        Ok(()) => Poll::Ready(buffer.filled().len()),
-        Err(_) => Poll::Ready(0),
-    }
+    std::task::ready!(Pin::new(source).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
 }

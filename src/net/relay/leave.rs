@@ -61,6 +61,17 @@ where
         }
     }
 
+    /// The source of `way` is gone without an orderly end. That counts where it was the first to go: what becomes of
+    /// a connection when the other side has ended is no news.
+    pub(super) fn lose_source(&mut self, way: Way) {
+        if self.lost.is_none() && !self.lane(way.back()).source_ended {
+            self.lost = Some(match way {
+                Way::Up => End::ClientLost,
+                Way::Down => End::BackendLost,
+            });
+        }
+    }
+
     /// Closes the backend's connection as it stands: it sees a cut, and no end of anything.
     pub(super) fn cut(&mut self) {
         self.backend = None;
@@ -101,7 +112,7 @@ where
         match self.filter.as_ref().map(|filter| filter.phase()) {
             None if self.drains_by_silence() => self.end(End::Drained),
             // The one side is done, and the other had its time to follow.
-            None if self.up.source_ended || self.down.source_ended => self.end(End::Closed),
+            None if self.up.source_ended || self.down.source_ended => self.end(self.lost.unwrap_or(End::Closed)),
             None => self.end(End::Timeout),
             Some(Phase::DataEnd) => {
                 self.pass_backends_end();

@@ -55,13 +55,17 @@ where
             Way::Up => lane::poll_read(self.client, cx, scratch),
             Way::Down => match &mut self.backend {
                 Some(backend) => lane::poll_read(backend, cx, scratch),
-                None => Poll::Ready(0),
+                None => Poll::Ready(Ok(0)),
             },
         };
         // What was read may be TLS's own and have made an answer due: the alert no_renegotiation (RFC 5246 §7.2.2). Without
         // a flush it would wait for the next words of the other side.
         self.lane_mut(way.back()).unflushed = true;
-        let count = std::task::ready!(read);
+        // An error is an end too: for what follows it does not matter what the peer meant by it.
+        let count = std::task::ready!(read).unwrap_or_else(|_| {
+            self.lose_source(way);
+            0
+        });
         // An end is a sign of life too: what is left of a half-closed session has its time from here.
         self.last_activity = Instant::now();
         if count == 0 {
