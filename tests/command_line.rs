@@ -111,7 +111,15 @@ fn explain_shows_each_listener_of_the_shipped_configuration() {
     for (name, port, tls) in listeners {
         let part = part(&text, name);
         assert!(part.lines().next().is_some_and(|line| line.ends_with(&format!("127.0.0.1:{port}"))), "{part}");
-        for row in [tls, "embedded", "TLSv1.2", "TLSv1.3", "TLS13_AES_256_GCM_SHA384", "X25519MLKEM768", "8192"] {
+        for row in [
+            tls,
+            "embedded",
+            "TLSv1.2",
+            "TLSv1.3",
+            "TLS13_AES_256_GCM_SHA384",
+            "X25519MLKEM768",
+            "max-connections   1000",
+        ] {
             assert!(part.contains(row), "{name}: no {row:?} in {part}");
         }
     }
@@ -128,7 +136,9 @@ fn explain_shows_what_the_example_of_the_documents_leaves() {
     let file = fixture("good/server-tls.toml").display().to_string();
     let text = mailward(&["check", "--explain", "--config", &file]).succeeds().text();
     let part = part(&text, "imap");
-    for row in ["STARTTLS, required", "TLSv1.3", "TLS13_AES_128_GCM_SHA256", "TLS13_CHACHA20_POLY1305_SHA256", "1m"] {
+    for row in
+        ["STARTTLS, required", "TLSv1.3", "TLS13_AES_128_GCM_SHA256", "TLS13_CHACHA20_POLY1305_SHA256", "1m", "8192"]
+    {
         assert!(part.contains(row), "no {row:?} in {part}");
     }
     for gone in ["TLSv1.2", "TLS13_AES_256_GCM_SHA384", "TLS_ECDHE"] {
