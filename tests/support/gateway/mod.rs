@@ -1,10 +1,12 @@
 //! mailward itself as a test runs it: the real binary, with a configuration, certificates and a log of its own.
 
 pub mod authority;
+pub mod dialect;
 pub mod fake;
 pub mod hello;
 pub mod plain;
 pub mod talk;
+pub mod witness;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::NAME;
+use crate::support::process::wait::eventually;
 
 /// How long the other side may think. Only a broken test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -184,6 +185,35 @@ impl Talk {
         self.held.drain(..count).collect()
     }
 
+    /// What has come, at least one byte; nothing where the other side closed, however it did.
+    pub fn some(&mut self) -> Vec<u8> {
+        if self.held.is_empty() {
+            let _ = self.fill();
+        }
+        std::mem::take(&mut self.held)
+    }
+
+    /// Waits until the program at the other end of the socket has read all that was sent, as the kernel sees it: what
+    /// is sent now comes in another read. Both ends are on this machine and on IPv4.
+    #[track_caller]
+    pub fn taken(&mut self) -> &mut Self {
+        let (ours, theirs) = (self.socket().local_addr().expect("ours"), self.socket().peer_addr().expect("theirs"));
+        eventually(|| (unread(theirs, ours) == 0 && unsent(ours, theirs) == 0).then_some(()))
+            .expect("the other side reads what was sent");
+        self
+    }
+
+    /// Whether nothing comes for so long: neither a byte nor the end.
+    pub fn is_silent_for(&mut self, time: Duration) -> bool {
+        if !self.held.is_empty() {
+            return false;
+        }
+        self.socket().set_read_timeout(Some(time)).expect("a timeout");
+        let filled = self.fill();
+        self.socket().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        filled.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+
     /// Everything until the other side closes, however it does.
     pub fn rest(&mut self) -> Vec<u8> {
         while matches!(self.fill(), Ok(count) if count > 0) {}
@@ -233,4 +263,28 @@ impl Talk {
         self.held.extend_from_slice(&bytes[..count]);
         Ok(count)
     }
+}
+
+/// The bytes that wait in the socket from `local` to `remote` to be read by its program.
+fn unread(local: SocketAddr, remote: SocketAddr) -> u64 {
+    queues(local, remote).map_or(0, |(_, unread)| unread)
+}
+
+/// The bytes that the socket from `local` to `remote` has sent and that are not acknowledged.
+fn unsent(local: SocketAddr, remote: SocketAddr) -> u64 {
+    queues(local, remote).map_or(0, |(unsent, _)| unsent)
+}
+
+/// Both queues of a socket of this machine, from the kernel's table; `None` where there is no such socket any more.
+fn queues(local: SocketAddr, remote: SocketAddr) -> Option<(u64, u64)> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc");
+    let row = format!(" {} {} ", hexadecimal(local), hexadecimal(remote));
+    let line = table.lines().find(|line| line.contains(&row))?;
+    let (unsent, unread) = line.split_whitespace().nth(4)?.split_once(':')?;
+    Some((u64::from_str_radix(unsent, 16).ok()?, u64::from_str_radix(unread, 16).ok()?))
+}
+
+fn hexadecimal(address: SocketAddr) -> String {
+    let SocketAddr::V4(address) = address else { panic!("{address} is not IPv4") };
+    format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
 }
