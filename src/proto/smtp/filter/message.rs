@@ -49,12 +49,20 @@ pub(super) enum Cause {
 }
 
 impl SmtpFilter {
-    /// The next bytes of a body that goes on.
+    /// The next bytes of a body that goes on. A CR goes on with what follows it or not at all: behind CRLF and a dot,
+    /// a backend that takes it for a line end would have its message.
     pub(super) fn carry_body(&mut self, mut body: Body, input: &[u8]) -> Flow {
-        match body.scan(input) {
+        let decided = match input {
+            [front @ .., b'\r'] if !front.ends_with(b"\r") => front,
+            _ => input,
+        };
+        if decided.is_empty() {
+            return Flow::More;
+        }
+        match body.scan(decided) {
             Scan::All => {
                 self.mode = Mode::Body(body);
-                Flow::Pass(input.len())
+                Flow::Pass(decided.len())
             }
             Scan::End(length) => {
                 self.mode = Mode::Command;

@@ -87,6 +87,17 @@ fn no_bare_newline_ends_a_message_or_lets_one_pass() {
 }
 
 #[test]
+fn a_cr_goes_on_with_its_lf_or_not_at_all() {
+    let mut talk = in_data(Protocol::Smtp, 1, false);
+    assert_eq!(talk.client("x\r\n.\r").asked(), "x\r\n.");
+    assert_eq!(talk.client("MAIL").asked(), "");
+    let mut talk = in_data(Protocol::Smtp, 1, false);
+    assert_eq!(talk.client("x\r").asked(), "x");
+    assert_eq!(talk.client("\n.\r").asked(), "\r\n.");
+    assert_eq!(talk.client("\n").asked(), "\r\n");
+}
+
+#[test]
 fn a_refused_message_is_refused_where_the_client_ends_it() {
     both(|drips| {
         let mut talk = in_data(Protocol::Smtp, 1, drips);
