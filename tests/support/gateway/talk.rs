@@ -227,17 +227,23 @@ impl Talk {
         assert!(rest.is_empty(), "expected the end, and there came {:?}", String::from_utf8_lossy(&rest));
     }
 
-    /// Whether the other side ended TLS as it should, with close_notify.
+    /// Whether the other side, whatever it still says, ends TLS as it should, with close_notify.
     pub fn closes_with_notify(&mut self) -> bool {
         loop {
             match self.fill() {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) => {
-                    return error.kind() != ErrorKind::UnexpectedEof && error.kind() != ErrorKind::ConnectionReset;
-                }
+                Err(_) => return false,
             }
         }
+    }
+
+    /// The other side closes now, without another word, and in TLS with close_notify.
+    #[track_caller]
+    pub fn closes_in_order(&mut self) {
+        let orderly = self.closes_with_notify();
+        assert!(self.held.is_empty(), "expected the end, and there came {:?}", String::from_utf8_lossy(&self.held));
+        assert!(orderly, "the end of TLS without close_notify");
     }
 
     /// Ends our sending side: in TLS by close_notify and FIN.
