@@ -39,7 +39,7 @@ where
             if self.lane(way).source_ended {
                 return self.pass_end(way) | moved;
             }
-            if self.lane(way).waits || scratch.is_empty() {
+            if self.lane(way).waits || scratch.is_empty() || (way == Way::Up && self.awaits_backends_end()) {
                 return moved;
             }
             match self.read(way, cx, scratch) {
@@ -47,6 +47,12 @@ where
                 Poll::Ready(()) => moved = true,
             }
         }
+    }
+
+    /// Whether the backend takes no more and is still to be read to its end. Until then the client is not read on: one
+    /// that sends without a pause would keep that end from being seen, and what it sends from being counted.
+    fn awaits_backends_end(&self) -> bool {
+        self.up.sink == Sink::Lost && self.backend.is_some() && !self.down.source_ended && !self.down.waits
     }
 
     /// Reads once and passes on what may go on.
