@@ -17,7 +17,10 @@ fn leaving(dialect: &'static Dialect, replies: &'static [&'static str], go: fn(&
                 return;
             }
         }
-        if !replies.is_empty() {
+        if replies.is_empty() {
+            // A reset would take a greeting that is not read yet with it.
+            talk.taken();
+        } else {
             // The command behind the last reply has come.
             talk.some();
         }
@@ -84,7 +87,7 @@ fn a_backend_that_goes_between_commands_leaves_421() {
             let gateway = leaving(dialect(protocol), &[HELLO, "250 fine\r\n"], go);
             let mut talk = dialect(protocol).enter(&gateway, &implicit(dialect(protocol)));
             talk.ask("MAIL FROM:<bob@example.net>", "250 fine");
-            talk.ask("RCPT TO:<alice@example.org>", "421 4.3.0");
+            talk.ask("RCPT TO:<alice@example.org>", "421 4.3.2");
             talk.closes_in_order();
         }
     }
@@ -133,7 +136,7 @@ fn assert_unknown(talk: &mut Talk, count: usize) {
     for _ in 0..count {
         talk.expect("451 4.4.2");
     }
-    talk.expect("421 4.3.0");
+    talk.expect("421 4.3.2");
     talk.closes_in_order();
 }
 

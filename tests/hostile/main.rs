@@ -39,11 +39,11 @@ fn implicit(dialect: &Dialect) -> String {
     format!("{}s", dialect.protocol)
 }
 
-/// How a session is brought to a stage.
-type Open = fn(&Dialect, &Gateway) -> Talk;
+/// Goes to where a client's next command is answered.
+type Enter = fn(&Dialect, &Gateway) -> Talk;
 
 /// Both places where a client can misbehave, and how to get there: before TLS, and inside it before the login.
-const STAGES: [(&str, Open); 2] = [
+const STAGES: [(&str, Enter); 2] = [
     ("before TLS", |dialect, gateway| dialect.connect(gateway, dialect.protocol)),
     ("inside TLS", |dialect, gateway| dialect.enter(gateway, &implicit(dialect))),
 ];

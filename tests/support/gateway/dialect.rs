@@ -50,7 +50,7 @@ const SMTP: Dialect = Dialect {
     bad: "500 5.5.2",
     login: ("", ""),
     down: "421 4.3.2",
-    lost: "421 4.3.0",
+    lost: "421 4.3.2",
 };
 
 const SUBMISSION: Dialect =

@@ -220,11 +220,12 @@ impl Talk {
         std::mem::take(&mut self.held)
     }
 
-    /// The other side closes now, without another word.
+    /// The other side closes now, without another word; and so do we then.
     #[track_caller]
     pub fn closes(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "expected the end, and there came {:?}", String::from_utf8_lossy(&rest));
+        self.cut();
     }
 
     /// Whether the other side, whatever it still says, ends TLS as it should, with close_notify.
@@ -238,12 +239,13 @@ impl Talk {
         }
     }
 
-    /// The other side closes now, without another word, and in TLS with close_notify.
+    /// The other side closes now, without another word, and in TLS with close_notify; and so do we then.
     #[track_caller]
     pub fn closes_in_order(&mut self) {
         let orderly = self.closes_with_notify();
         assert!(self.held.is_empty(), "expected the end, and there came {:?}", String::from_utf8_lossy(&self.held));
         assert!(orderly, "the end of TLS without close_notify");
+        self.cut();
     }
 
     /// Ends our sending side: in TLS by close_notify and FIN.
