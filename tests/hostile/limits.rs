@@ -42,6 +42,8 @@ fn a_line_beyond_the_limit_is_refused_and_the_session_stays_in_step() {
 #[test]
 fn a_line_without_an_end_ends_the_session() {
     let World { gateway, backends } = &world(LIMITS);
+    // The first handshakes of a process load what the later ones use.
+    (0..4).for_each(|_| drop(backends[0].0.enter(gateway, "smtps")));
     for (dialect, witness) in backends {
         for (stage, enter) in STAGES {
             let mut talk = enter(dialect, gateway);
