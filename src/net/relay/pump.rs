@@ -68,8 +68,11 @@ where
         // a flush it would wait for the next words of the other side.
         self.lane_mut(way.back()).unflushed = true;
         // An error is an end too: for what follows it does not matter what the peer meant by it.
-        let count = std::task::ready!(read).unwrap_or_else(|_| {
-            self.lose_source(way);
+        let count = std::task::ready!(read).unwrap_or_else(|error| {
+            // Many a client closes behind its LOGOUT without close_notify: it has gone, and is not lost.
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                self.lose_source(way);
+            }
             0
         });
         // An end is a sign of life too: what is left of a half-closed session has its time from here.
