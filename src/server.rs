@@ -5,6 +5,7 @@
 
 mod control;
 mod descriptors;
+mod lookout;
 mod worker;
 
 use std::{
@@ -28,6 +29,7 @@ use tokio::{
 pub use self::descriptors::fits as descriptors_fit;
 use self::{
     control::{Control, Signals},
+    lookout::Lookout,
     worker::Worker,
 };
 use crate::{
@@ -159,7 +161,7 @@ impl Server {
         let control = Control {
             path: path.to_owned(),
             lasting,
-            sources: built.sources,
+            lookout: Lookout::new(built.sources),
             shared: shared.clone(),
             stage,
             workers,

@@ -84,9 +84,7 @@ impl Snapshot {
             return None;
         }
         let certificates = sources.certificates();
-        for listener in config.listeners.values() {
-            check_certificates(listener, &certificates, problems);
-        }
+        check_certificates(&config, &certificates, problems);
         let certificates = Arc::new(CertStore::new(certificates));
         let mut entries = BTreeMap::new();
         for listener in config.listeners.values() {
@@ -95,6 +93,11 @@ impl Snapshot {
         }
         let snapshot = Self { config, certificates, entries };
         (!problems.fatal()).then_some(Built { snapshot, sources })
+    }
+
+    /// Whether every listener could serve its sessions with `certificates`; what could not goes to `problems`.
+    pub fn check(&self, certificates: &Certificates, problems: &mut Problems) {
+        check_certificates(&self.config, certificates, problems);
     }
 
     /// The listener that has `id`.
@@ -185,8 +188,14 @@ fn build_entry(
     })
 }
 
+fn check_certificates(config: &Config, certificates: &Certificates, problems: &mut Problems) {
+    for listener in config.listeners.values() {
+        check_listener(listener, certificates, problems);
+    }
+}
+
 /// A listener with a name that none of its suites can serve would fail every handshake for it.
-fn check_certificates(listener: &config::Listener, certificates: &Certificates, problems: &mut Problems) {
+fn check_listener(listener: &config::Listener, certificates: &Certificates, problems: &mut Problems) {
     let Some(tls) = &listener.tls else { return };
     let key = format!("server.listener.{}.tls", listener.id);
     if certificates.is_empty() {

@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use super::{
-    Order, Shared, Sockets, StartError, open,
+    Order, Shared, Sockets, StartError,
+    lookout::Lookout,
+    open,
     worker::{Task, Worker},
 };
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     net::Stage,
     reload,
     snapshot::{Bind, Lasting},
-    tls::Sources,
+    tls::Looked,
 };
 
 /// How often certificate files are looked at.
@@ -37,7 +39,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Control {
     pub path: PathBuf,
     pub lasting: Lasting,
-    pub sources: Sources,
+    pub lookout: Lookout,
     pub shared: Arc<Shared>,
     pub stage: watch::Sender<Stage>,
     pub workers: Vec<Worker>,
@@ -51,6 +53,7 @@ enum Wake {
     Order(Option<Order>),
     Stop,
     Look,
+    Looked(Looked),
 }
 
 impl Control {
@@ -79,7 +82,8 @@ impl Control {
                     // Who asked may be gone.
                     let _ = reply.send(self.reload().await);
                 }
-                Wake::Look => self.look_at_certificates(),
+                Wake::Look => self.lookout.look(self.shared.snapshot.load_full()),
+                Wake::Looked(looked) => self.renew_certificates(looked),
                 Wake::Stop | Wake::Order(Some(Order::Drain)) => break false,
                 Wake::Order(Some(Order::Stop) | None) => break true,
             }
@@ -95,6 +99,7 @@ impl Control {
             wake = signals.next() => wake,
             order = self.orders.recv() => Wake::Order(order),
             _ = look.tick() => Wake::Look,
+            looked = self.lookout.looked() => Wake::Looked(looked),
         }
     }
 
@@ -117,7 +122,7 @@ impl Control {
 
         reload::log(&warnings);
         reload::warn_of_restart(&old.config, &built.snapshot.config);
-        self.sources = built.sources;
+        self.lookout = Lookout::new(built.sources);
         self.shared.snapshot.store(Arc::new(built.snapshot));
         for (bind, sockets) in sockets {
             self.note(&bind, &sockets);
@@ -145,14 +150,22 @@ impl Control {
         problems
     }
 
-    fn look_at_certificates(&mut self) {
-        let Some(refreshed) = self.sources.refresh() else { return };
-        self.shared.snapshot.load().certificates.swap(self.sources.certificates());
-        for name in refreshed.renewed {
-            tracing::info!(%name, "a certificate was read anew");
-        }
-        for what in refreshed.refused {
+    fn renew_certificates(&mut self, looked: Looked) {
+        for what in looked.refused {
             tracing::warn!("{what}; the one before it stays in force");
+        }
+        match looked.renewed {
+            Ok(renewed) => {
+                self.shared.snapshot.load().certificates.swap(renewed.certificates);
+                for name in renewed.names {
+                    tracing::info!(%name, "a certificate was read anew");
+                }
+            }
+            Err(problems) => {
+                for problem in problems.0 {
+                    tracing::warn!("{problem}; until then the certificates before this change stay in force");
+                }
+            }
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod certificate;
 mod facts;
+mod file;
 mod hello;
+mod listing;
 mod pem;
 mod self_signed;
 mod server;
@@ -17,6 +19,6 @@ pub use certificate::{KeyKind, Loaded};
 pub use facts::Facts;
 pub use hello::offered_version;
 pub use server::{HandshakeFault, can_serve, server_config};
-pub use source::{Refreshed, Sources};
+pub use source::{Looked, Renewed, Sources};
 pub use store::{CertStore, Certificates};
 pub use tickets::TicketKeys;

@@ -1,45 +1,63 @@
 //! From `[certificate.<id>]` to [`Certificates`], at start, at a reload, and whenever a file changes in between.
 //!
-//! Start and reload want every certificate to load. A change of files in between swaps what loads, pair by pair,
-//! and keeps the old one where a pair does not fit (yet).
+//! Start and reload want every certificate to load. A change of files in between is read pair by pair, those that
+//! changed alone, and the old one is kept where a pair does not fit (yet). What comes of it is then held against the
+//! rules of the start, and comes into force as a whole or not at all.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use super::{Certificates, KeyKind, Loaded, certificate, self_signed};
+use super::{
+    Certificates, KeyKind, Loaded, certificate, file,
+    listing::{Entries, Listing, key_of, list},
+    self_signed,
+};
 use crate::config::{self, CertificateSource, Problems};
 
-/// A file as it was seen, so that a change can be noticed: time, length and inode. Renewals replace files by
-/// renaming or by switching a symbolic link, which all three of these follow.
-type Stamp = Option<(i64, i64, u64, u64)>;
+/// How long after making a self-signed certificate anew it is tried again, should that have failed.
+const RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// One certificate of a source: the table's id, and the file for a directory's.
+/// One certificate of a source: the table's id, and the chain's file for a directory's.
 type Pair = (String, Option<PathBuf>);
 
-/// What became of each certificate of a source.
-type Outcomes = Vec<(Pair, Result<Loaded, String>)>;
+/// Certificates that could be read.
+type Read = BTreeMap<Pair, Arc<Loaded>>;
 
 /// The configured certificates with what was last read of them.
 #[derive(Debug)]
 pub struct Sources {
-    configured: Vec<config::Certificate>,
-    base: PathBuf,
-    loaded: BTreeMap<Pair, Loaded>,
-    stamps: Vec<(PathBuf, Stamp)>,
+    configured: Arc<[config::Certificate]>,
+    base: Arc<Path>,
+    /// What the last look saw, in the order of `configured`.
+    listing: Listing,
+    /// The newest of each pair that can be used. Together they may not be fit to come into force.
+    read: Read,
+    /// Those that were together fit for it.
+    in_force: Read,
+    /// When a self-signed certificate was last made anew, or could not be.
+    renewed: Option<SystemTime>,
 }
 
-/// What a change of files came to.
-#[derive(Debug, Default)]
-pub struct Refreshed {
-    /// Certificates read anew, by the names they stand for.
-    pub renewed: Vec<String>,
+/// What a look at changed files came to.
+#[derive(Debug)]
+pub struct Looked {
     /// What could not be used; the old one stays.
     pub refused: Vec<String>,
+    /// What is to come into force, or why nothing can.
+    pub renewed: Result<Renewed, Problems>,
+}
+
+/// What is to come into force.
+#[derive(Debug)]
+pub struct Renewed {
+    /// All that handshakes choose from.
+    pub certificates: Certificates,
+    /// Those that are new, by the first name that each stands for.
+    pub names: Vec<String>,
 }
 
 impl Sources {
@@ -47,18 +65,18 @@ impl Sources {
     /// self-signed certificate is made in memory).
     #[must_use]
     pub fn read(config: &config::Config, keep: bool, problems: &mut Problems) -> Self {
-        let base = config.path.parent().unwrap_or(Path::new("")).to_owned();
-        let configured: Vec<_> = config.certificates.values().cloned().collect();
-        let stamps = stamps(&configured);
-        let mut sources = Self { configured, base, loaded: BTreeMap::new(), stamps };
-        for table in &sources.configured {
-            match read_table(table, &sources.base, keep) {
-                Ok(all) => all.into_iter().for_each(|(pair, outcome)| {
-                    sources.loaded.extend(accept(table, pair, outcome, problems));
-                }),
-                Err(what) => problems.error(&table.at, &key_of(table), what, ""),
+        let base = config.path.parent().unwrap_or(Path::new(""));
+        let configured: Arc<[_]> = config.certificates.values().cloned().collect();
+        // Seen before they are read: a change in between is seen by the next look.
+        let listing = list(&configured);
+        let mut read = Read::new();
+        for (table, entries) in configured.iter().zip(&listing) {
+            match entries {
+                Ok(entries) => read.extend(read_table(table, entries, base, keep, problems)),
+                Err(what) => problems.error(&table.at, &key_name(table), what, ""),
             }
         }
+        let sources = Self { base: base.into(), listing, in_force: read.clone(), read, configured, renewed: None };
         sources.check_defaults(problems);
         sources
     }
@@ -66,51 +84,121 @@ impl Sources {
     /// What handshakes choose from.
     #[must_use]
     pub fn certificates(&self) -> Certificates {
-        let alone = self.loaded.len() == 1;
-        Certificates::new(self.loaded.iter().map(|((id, _), loaded)| (loaded.clone(), alone || self.is_default(id))))
+        let alone = self.read.len() == 1;
+        let all = self.read.iter();
+        Certificates::new(all.map(|((id, _), loaded)| (Loaded::clone(loaded), alone || self.is_default(id))))
     }
 
-    /// Reads anew what changed since the last look. `None`: nothing did.
-    pub fn refresh(&mut self) -> Option<Refreshed> {
-        let stamps = stamps(&self.configured);
-        if stamps == self.stamps && !self.self_signed_ends() {
+    /// Reads anew what changed since the last look, and makes anew what is self-signed and nears its end. `check`
+    /// adds what else must hold of certificates that come into force. `None`: nothing has changed; else the sources
+    /// to look from the next time, too.
+    #[must_use]
+    pub fn look(&self, now: SystemTime, check: impl FnOnce(&Certificates, &mut Problems)) -> Option<(Self, Looked)> {
+        let listing = list(&self.configured);
+        let renew = self.self_signed_ends(now);
+        if listing == self.listing && !renew {
             return None;
         }
-        self.stamps = stamps;
-        let mut refreshed = Refreshed::default();
-        let mut old = std::mem::take(&mut self.loaded);
-        for table in &self.configured {
-            match read_table(table, &self.base, true) {
-                Ok(all) => all.into_iter().for_each(|(pair, outcome)| {
-                    let old = old.remove(&pair);
-                    self.loaded.extend(choose(pair, old, outcome, &mut refreshed));
-                }),
+        let mut refused = Vec::new();
+        let read = self.read_changed(&listing, renew, now, &mut refused);
+        let mut sources = Self {
+            configured: self.configured.clone(),
+            base: self.base.clone(),
+            listing,
+            read,
+            in_force: self.in_force.clone(),
+            renewed: if renew { Some(now) } else { self.renewed },
+        };
+        let renewed = sources.put_in_force(check);
+        Some((sources, Looked { refused, renewed }))
+    }
+
+    /// All that was read, or nothing where that breaks a rule.
+    fn put_in_force(&mut self, check: impl FnOnce(&Certificates, &mut Problems)) -> Result<Renewed, Problems> {
+        let mut problems = Problems::default();
+        let certificates = self.certificates();
+        self.check_defaults(&mut problems);
+        check(&certificates, &mut problems);
+        if problems.fatal() {
+            return Err(problems);
+        }
+        let names = self.names_of_new();
+        self.in_force = self.read.clone();
+        Ok(Renewed { certificates, names })
+    }
+
+    fn read_changed(&self, listing: &Listing, renew: bool, now: SystemTime, refused: &mut Vec<String>) -> Read {
+        let mut all = Read::new();
+        for ((table, seen), entries) in self.configured.iter().zip(&self.listing).zip(listing) {
+            match entries {
+                Ok(entries) => {
+                    let seen = seen.as_ref().ok().filter(|_| !(renew && is_self_signed(table)));
+                    all.extend(self.read_entries(table, entries, seen, now, refused));
+                }
                 // A directory that is just being replaced: what was in it stays.
                 Err(what) => {
-                    self.loaded.extend(old.extract_if(.., |(id, _), _| *id == table.id));
-                    refreshed.refused.push(format!("{}: {what}", key_of(table)));
+                    let old = self.read.iter().filter(|((id, _), _)| *id == table.id);
+                    all.extend(old.map(|(pair, loaded)| (pair.clone(), loaded.clone())));
+                    if seen.as_ref().err() != Some(what) {
+                        refused.push(format!("{}: {what}", key_name(table)));
+                    }
                 }
             }
         }
-        Some(refreshed)
+        all
+    }
+
+    /// The newest of each pair of a table; those that are as they were `seen` are not read.
+    fn read_entries(
+        &self,
+        table: &config::Certificate,
+        entries: &Entries,
+        seen: Option<&Entries>,
+        now: SystemTime,
+        refused: &mut Vec<String>,
+    ) -> Read {
+        let newest = |(file, stamps): (&Option<PathBuf>, _)| {
+            let pair = (table.id.clone(), file.clone());
+            let old = self.read.get(&pair).cloned();
+            if seen.is_some_and(|seen| seen.get(file) == Some(stamps)) {
+                return old.map(|old| (pair, old));
+            }
+            match read_pair(table, file.as_deref(), &self.base, true, now) {
+                Ok(loaded) => Some((pair, Arc::new(loaded))),
+                Err(what) => {
+                    refused.push(format!("{}: {}", key_name(table), of_file(file.as_deref(), &what)));
+                    old.map(|old| (pair, old))
+                }
+            }
+        };
+        entries.iter().filter_map(newest).collect()
+    }
+
+    /// The first names of what is not in force yet.
+    fn names_of_new(&self) -> Vec<String> {
+        let old = |pair| self.in_force.get(pair).map(|old| &old.key.cert);
+        let new = self.read.iter().filter(|(pair, loaded)| old(*pair) != Some(&loaded.key.cert));
+        new.filter_map(|(_, loaded)| loaded.names.first().cloned()).collect()
     }
 
     fn is_default(&self, id: &str) -> bool {
         self.configured.iter().any(|table| table.id == id && table.default)
     }
 
-    fn self_signed_ends(&self) -> bool {
-        let soon = SystemTime::now() + self_signed::RENEW_BEFORE;
-        self.configured
-            .iter()
-            .filter(|table| matches!(table.source, CertificateSource::SelfSigned(_)))
-            .any(|table| self.loaded.get(&(table.id.clone(), None)).is_some_and(|loaded| loaded.not_after <= soon))
+    fn self_signed_ends(&self, now: SystemTime) -> bool {
+        let soon = now + self_signed::RENEW_BEFORE;
+        let ends = |table: &config::Certificate| {
+            self.read.get(&(table.id.clone(), None)).is_some_and(|loaded| loaded.not_after <= soon)
+        };
+        // Where its files cannot be written, each further look would fail too.
+        let waits = self.renewed.and_then(|last| now.duration_since(last).ok()).is_some_and(|age| age < RETRY_AFTER);
+        !waits && self.configured.iter().any(|table| is_self_signed(table) && ends(table))
     }
 
     fn check_defaults(&self, problems: &mut Problems) {
         let mut seen: BTreeMap<KeyKind, String> = BTreeMap::new();
-        let mut any = self.loaded.len() <= 1;
-        for ((id, file), loaded) in self.loaded.iter().filter(|((id, _), _)| self.is_default(id)) {
+        let mut any = self.read.len() <= 1;
+        for ((id, file), loaded) in self.read.iter().filter(|((id, _), _)| self.is_default(id)) {
             any = true;
             let name = file.as_ref().map_or_else(|| id.clone(), |file| file.display().to_string());
             if let Some(other) = seen.insert(loaded.kind, name.clone()) {
@@ -127,133 +215,76 @@ impl Sources {
     }
 }
 
-fn accept(
+/// The certificates of one table at start; what is wrong with one, or to be known of it, goes to `problems`.
+fn read_table(
     table: &config::Certificate,
-    pair: Pair,
-    outcome: Result<Loaded, String>,
+    entries: &Entries,
+    base: &Path,
+    keep: bool,
     problems: &mut Problems,
-) -> Option<(Pair, Loaded)> {
-    let key = key_of(table);
-    match outcome {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                problems.warning(&table.at, &key, of_file(&pair, warning), "");
+) -> Read {
+    let key = key_name(table);
+    let mut all = Read::new();
+    for file in entries.keys() {
+        match read_pair(table, file.as_deref(), base, keep, SystemTime::now()) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    problems.warning(&table.at, &key, of_file(file.as_deref(), warning), "");
+                }
+                all.insert((table.id.clone(), file.clone()), Arc::new(loaded));
             }
-            Some((pair, loaded))
-        }
-        Err(what) => {
-            problems.error(&table.at, &key, of_file(&pair, &what), "");
-            None
+            Err(what) => problems.error(&table.at, &key, of_file(file.as_deref(), &what), ""),
         }
     }
+    all
 }
 
-fn key_of(table: &config::Certificate) -> String {
+fn is_self_signed(table: &config::Certificate) -> bool {
+    matches!(table.source, CertificateSource::SelfSigned(_))
+}
+
+fn key_name(table: &config::Certificate) -> String {
     format!("certificate.{}", table.id)
 }
 
-fn of_file((_, file): &Pair, what: &str) -> String {
-    file.as_ref().map_or_else(|| what.to_owned(), |file| format!("{}: {what}", file.display()))
+fn of_file(file: Option<&Path>, what: &str) -> String {
+    file.map_or_else(|| what.to_owned(), |file| format!("{}: {what}", file.display()))
 }
 
-fn choose(
-    pair: Pair,
-    old: Option<Loaded>,
-    outcome: Result<Loaded, String>,
-    refreshed: &mut Refreshed,
-) -> Option<(Pair, Loaded)> {
-    match outcome {
-        Ok(loaded) => {
-            if old.is_none_or(|old| old.key.cert != loaded.key.cert) {
-                refreshed.renewed.extend(loaded.names.first().cloned());
-            }
-            Some((pair, loaded))
-        }
-        Err(what) => {
-            refreshed.refused.push(format!("certificate.{}: {}", pair.0, of_file(&pair, &what)));
-            old.map(|old| (pair, old))
-        }
-    }
-}
-
-/// Every certificate of one table, or why each cannot be had.
-///
-/// # Errors
-/// Why there is not even a list of them.
-fn read_table(table: &config::Certificate, base: &Path, keep: bool) -> Result<Outcomes, String> {
-    let alone = |outcome| Ok(vec![((table.id.clone(), None), outcome)]);
+/// One certificate of a table, or why it cannot be had; `file` is the chain's, in a directory.
+fn read_pair(
+    table: &config::Certificate,
+    file: Option<&Path>,
+    base: &Path,
+    keep: bool,
+    now: SystemTime,
+) -> Result<Loaded, String> {
     match &table.source {
-        CertificateSource::Pair { cert, private_key } => alone(read_texts(cert, private_key)),
-        CertificateSource::SelfSigned(names) => {
-            let outcome = self_signed::load_or_make(base, &table.id, names, keep);
-            alone(outcome.map_err(|error| format!("the self-signed certificate cannot be kept: {error}")))
-        }
-        CertificateSource::Directory(folder) => read_directory(&table.id, folder),
+        CertificateSource::Pair { cert, private_key } => read_texts(cert, private_key, now),
+        CertificateSource::SelfSigned(names) => self_signed::load_or_make(base, &table.id, names, keep, now)
+            .map_err(|error| format!("the self-signed certificate cannot be kept: {error}")),
+        CertificateSource::Directory(folder) => read_files(file.unwrap_or(folder), now),
     }
 }
 
 /// A pair that the configuration holds or names; an error names the files.
-fn read_texts(cert: &config::Text, key: &config::Text) -> Result<Loaded, String> {
+fn read_texts(cert: &config::Text, key: &config::Text, now: SystemTime) -> Result<Loaded, String> {
     let texts = cert.read().and_then(|cert| Ok((cert, key.read()?)));
     let (chain, private) = texts.map_err(|error| error.to_string())?;
-    load(&chain, &private).map_err(|what| {
+    certificate::load(&chain, &private, now).map_err(|what| {
         let files = cert.files().into_iter().chain(key.files());
         let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
-        if files.is_empty() { what } else { format!("{}: {what}", files.join(" with ")) }
+        if files.is_empty() { what.to_string() } else { format!("{}: {what}", files.join(" with ")) }
     })
 }
 
-fn read_directory(id: &str, folder: &Path) -> Result<Outcomes, String> {
-    let pairs = pairs_below(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    if pairs.is_empty() {
-        let expected = "expected NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem";
-        return Err(format!("{}: no pair found; {expected}", folder.display()));
-    }
-    let read = |(cert, key): (PathBuf, PathBuf)| {
-        let outcome = read_pair(&cert, &key);
-        ((id.to_owned(), Some(cert)), outcome)
-    };
-    Ok(pairs.into_iter().map(read).collect())
+/// A pair in a directory; an error names the key's file where it is the key's.
+fn read_files(chain: &Path, now: SystemTime) -> Result<Loaded, String> {
+    let key = key_of(chain);
+    let text = file::read(chain).map_err(|error| error.to_string())?;
+    let private = file::read(&key).map_err(|error| format!("{}: {error}", key.display()))?;
+    certificate::load(&text, &private, now).map_err(|error| error.to_string())
 }
 
-fn read_pair(cert: &Path, key: &Path) -> Result<Loaded, String> {
-    let text = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
-    load(&text(cert)?, &text(key)?)
-}
-
-fn load(cert: &str, key: &str) -> Result<Loaded, String> {
-    certificate::load(cert, key, SystemTime::now()).map_err(|error| error.to_string())
-}
-
-/// The chain and key files of every pair below a folder, whether or not both files are there.
-fn pairs_below(folder: &Path) -> io::Result<Vec<(PathBuf, PathBuf)>> {
-    let mut pairs = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let (chain, key) = (path.join("fullchain.pem"), path.join("privkey.pem"));
-        if path.extension().is_some_and(|extension| extension == "crt") {
-            pairs.push((path.clone(), path.with_extension("key")));
-        } else if chain.exists() || key.exists() {
-            pairs.push((chain, key));
-        }
-    }
-    pairs.sort();
-    Ok(pairs)
-}
-
-fn stamps(configured: &[config::Certificate]) -> Vec<(PathBuf, Stamp)> {
-    let files = configured.iter().flat_map(|table| match &table.source {
-        CertificateSource::Pair { cert, private_key } => [cert.files(), private_key.files()].concat(),
-        CertificateSource::SelfSigned(_) => Vec::new(),
-        CertificateSource::Directory(folder) => {
-            let pairs = pairs_below(folder).unwrap_or_default();
-            pairs.into_iter().flat_map(|(cert, key)| [cert, key]).collect()
-        }
-    });
-    files.map(|file| (stamp(&file), file)).map(|(stamp, file)| (file, stamp)).collect()
-}
-
-fn stamp(file: &Path) -> Stamp {
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.mtime(), metadata.mtime_nsec(), metadata.len(), metadata.ino()))
-}
+#[cfg(test)]
+mod tests;

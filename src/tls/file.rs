@@ -1,0 +1,55 @@
+//! Reading a PEM file that was found, not named by a macro.
+//!
+//! Promises to come back: what is no regular file (a pipe would wait for a writer) and what is larger than
+//! [`MAX_FILE`] is refused.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+use crate::config::MAX_FILE;
+
+/// The text of a regular file.
+///
+/// # Errors
+/// What the system says, or which rule above is broken; the path is not named.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    // Without the flag, opening a pipe would already wait. A regular file does not heed it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_pipe_a_directory_and_a_file_above_the_limit_are_refused() {
+        let folder = std::env::temp_dir().join(format!("mailward-file-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (pipe, large, fits) = (folder.join("pipe"), folder.join("large"), folder.join("fits"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        fs::write(&large, vec![b' '; 1 << 20 | 1]).unwrap();
+        fs::write(&fits, vec![b' '; 1 << 20]).unwrap();
+        let said = [&pipe, &folder, &large].map(|path| read(path).unwrap_err().to_string());
+        let length = read(&fits).map(|text| text.len());
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(said, ["it is no regular file", "it is no regular file", "it is larger than 1 MiB"]);
+        assert_eq!(length.unwrap(), 1 << 20);
+    }
+}
