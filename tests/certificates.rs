@@ -134,7 +134,11 @@ fn a_broken_pair_in_a_directory_and_an_empty_directory_are_errors_that_name_the_
     builder.scratch().write("hosted/a.crt", Authority::new().issue(&["a.example"], Kind::Ecdsa).chain);
     let (code, said) = check(&builder);
     assert!(code == Some(1) && said.contains("hosted/a.key: No such file"), "{said}");
+    fs::rename(builder.scratch().join("hosted/a.crt"), builder.scratch().join("hosted/a.txt")).expect("a rename");
     builder.scratch().write("hosted/a.key", Authority::new().issue(&["a.example"], Kind::Ecdsa).key);
+    let (code, said) = check(&builder);
+    assert!(code == Some(1) && said.contains("hosted/a.crt: No such file"), "{said}");
+    fs::rename(builder.scratch().join("hosted/a.txt"), builder.scratch().join("hosted/a.crt")).expect("a rename");
     let said = builder.start_fails();
     assert!(said.contains("hosted/a.crt: the private key does not fit the certificate for a.example"), "{said}");
 }
@@ -311,6 +315,55 @@ fn in_a_directory_new_pairs_appear_and_what_was_there_survives_while_it_is_repla
     read_anew(&gateway, "newer.example");
     assert_eq!(shown(&gateway, "one.example"), "newer.example");
     assert_eq!(shown(&gateway, "two.example"), "two.example");
+}
+
+/// Waits for a warning that holds `part` and says that nothing has changed by it.
+fn kept_out_of_force(gateway: &Gateway, part: &str) {
+    gateway.log_line("the change to be kept out of force", |line| {
+        line["level"] == "WARN"
+            && line["message"].as_str().is_some_and(|text| text.contains(part) && text.ends_with("stay in force"))
+    });
+}
+
+#[test]
+fn a_second_pair_that_leaves_no_default_does_not_come_into_force_by_itself() {
+    let builder = imaps().certificates("[certificate.hosted]\ndirectory = \"hosted\"\n");
+    builder.scratch().directory("hosted");
+    let authority = Authority::new();
+    authority.issue(&["one.example"], Kind::Ecdsa).write(builder.scratch(), "hosted/one");
+    let gateway = builder.start();
+    authority.issue(&["two.example"], Kind::Ecdsa).write(&gateway.scratch, "hosted/two");
+    kept_out_of_force(&gateway, "there are several certificates and none is the default");
+    assert_eq!(shown(&gateway, ""), "one.example");
+    assert_eq!(shown(&gateway, "two.example"), "one.example");
+}
+
+#[test]
+fn a_renewal_with_a_key_that_no_cipher_is_left_for_does_not_come_into_force_by_itself() {
+    let without_rsa = "tls.disable-protocols = \"TLSv1.3\"\ntls.disable-ciphers = [\"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\", \
+                       \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256\"]";
+    let gateway = imaps().with("imaps", without_rsa).start();
+    gateway.authority.issue(&["new.example.org", NAME], Kind::Rsa).write(&gateway.scratch, "mail");
+    kept_out_of_force(&gateway, "every cipher that");
+    assert_eq!(shown(&gateway, NAME), NAME);
+    gateway.authority.issue(&["newer.example.org", NAME], Kind::Ecdsa).write(&gateway.scratch, "mail");
+    read_anew(&gateway, "newer.example.org");
+    assert_eq!(shown(&gateway, NAME), "newer.example.org");
+}
+
+#[test]
+fn a_certificate_file_that_hangs_holds_up_no_signal() {
+    let mut gateway = imaps().start();
+    let chain = gateway.scratch.join("mail.crt");
+    let pipe = gateway.scratch.join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+    fs::rename(&pipe, &chain).expect("a rename");
+    // Opens only once there is a reader, which then waits for a text that never comes.
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+    let opened = support::eventually(|| rustix::fs::open(&chain, flags, rustix::fs::Mode::empty()).ok());
+    let _held = opened.expect("a look at the certificates");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(0));
 }
 
 #[test]
