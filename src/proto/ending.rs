@@ -1,0 +1,89 @@
+//! Why sessions end, and what is said then: the peers' faults, mailward's own leave, the operator's part.
+
+/// Why a peer's session is ended. The name is for the log; the peer was told in its protocol's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Bytes arrived behind STARTTLS in the same read (RFC 3207 §6, RFC 9051 §6.2.1, RFC 2595 §4).
+    InjectedBeforeTls,
+    /// A line, or the bytes without any line end, passed the limit.
+    LineTooLong,
+    /// A literal passed the limit.
+    LiteralTooLong,
+    /// `limit.commands` passed.
+    TooManyCommands,
+    /// `limit.errors` passed.
+    TooManyErrors,
+    /// An HTTP request line: a browser, not a mail client (ALPACA).
+    HttpRequest,
+    /// More was thrown away than `limit.discard` allows.
+    TooMuchDiscarded,
+    /// A length that cannot be read, so that nobody knows where the next command begins.
+    BadLength,
+    /// A bare LF or CR in a message (SMTP smuggling, VU#302671).
+    BareNewline,
+    /// The backend broke its protocol (an unsolicited or malformed reply).
+    Backend,
+    /// The backend greeted with PREAUTH (nobody logged in).
+    Preauth,
+}
+
+impl Violation {
+    /// A fixed word for the log.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::InjectedBeforeTls => "bytes-behind-starttls",
+            Self::LineTooLong => "line-too-long",
+            Self::LiteralTooLong => "literal-too-long",
+            Self::TooManyCommands => "too-many-commands",
+            Self::TooManyErrors => "too-many-errors",
+            Self::HttpRequest => "http-request",
+            Self::TooMuchDiscarded => "too-much-discarded",
+            Self::BadLength => "bad-length",
+            Self::BareNewline => "bare-newline",
+            Self::Backend => "backend-broke-protocol",
+            Self::Preauth => "backend-preauth",
+        }
+    }
+}
+
+/// Why mailward takes leave of a client of its own accord; each protocol has its words (spec §3.5, §4.3, §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// More sessions than `max-connections`.
+    Busy,
+    /// No address of the backend answered.
+    BackendDown,
+    /// The backend went away, or broke its protocol, during the session.
+    BackendLost,
+    /// The client was too slow.
+    Timeout,
+    /// mailward is stopping.
+    Draining,
+}
+
+/// How a [`super::Filter`] ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// In good order: QUIT, LOGOUT, or the backend's own farewell was passed on.
+    Closed,
+    /// The backend refused the session in its greeting, and the client was told.
+    Refused,
+    /// The client broke the protocol or a limit.
+    Client(Violation),
+    /// The backend broke the protocol.
+    Backend(Violation),
+    /// The backend was lost, and the client was told all that it is owed.
+    BackendLost,
+}
+
+/// What makes a backend unusable behind mailward until its operator changes a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Complaint {
+    /// The backend lists LOGINDISABLED, offers no AUTH, or answers PRIVACYREQUIRED on the plaintext leg.
+    LoginRefusedInPlaintext,
+    /// The backend greeted with PREAUTH.
+    Preauth,
+    /// The backend sent something before it was asked.
+    SpokeUnasked,
+}
