@@ -325,7 +325,10 @@ fn a_client_may_not_renegotiate() {
     let (address, ca) = (gateway.address("imaps").to_string(), gateway.ca().display().to_string());
     command.args(["s_client", "-connect", &address, "-tls1_2", "-legacy_renegotiation", "-CAfile", &ca]);
     // `R` at the beginning of a line begins a renegotiation, unless -nocommands is there.
-    let ran = support::run(&command, b"R\n").fails().prints("RENEGOTIATING").prints("no renegotiation");
+    let ran = support::run(&command, b"R\n").fails().prints("RENEGOTIATING");
+    // The greeting may come before the alert, and be no answer that OpenSSL expects to its second hello.
+    let refused = ["no renegotiation", "unexpected record"].iter().any(|reason| ran.all().contains(reason));
+    assert!(refused, "{}", ran.all());
     assert_eq!(ran.all().matches("depth=0").count(), 1, "a second handshake: {}", ran.all());
     SClient::at(&gateway.implicit("imaps"), "imap").handshake();
 }
