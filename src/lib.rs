@@ -6,6 +6,7 @@
 // In the order data flows: text becomes a configuration, that a snapshot, which the server serves by.
 #[rustfmt::skip]
 pub mod config;
+pub mod acme;
 pub mod embedded;
 pub mod inbound;
 pub mod net;

@@ -9,6 +9,7 @@ use std::{
 use rustls::ServerConfig;
 
 use crate::{
+    acme::Answers,
     config::{self, Config, Problems},
     embedded,
     inbound::{backend::Backend, occupancy::Occupancy},
@@ -44,6 +45,8 @@ pub struct Entry {
 /// What outlives snapshots: a reload changes settings, not what has happened so far.
 #[derive(Debug)]
 pub struct Lasting {
+    /// What authorities that validate are told.
+    pub answers: Arc<Answers>,
     tickets: TicketKeys,
     store: embedded::Store,
     occupancies: Mutex<HashMap<String, Arc<Occupancy>>>,
@@ -51,7 +54,12 @@ pub struct Lasting {
 
 impl Default for Lasting {
     fn default() -> Self {
-        Self { tickets: TicketKeys::default(), store: embedded::Store::new("localhost"), occupancies: Mutex::default() }
+        Self {
+            answers: Arc::default(),
+            tickets: TicketKeys::default(),
+            store: embedded::Store::new("localhost"),
+            occupancies: Mutex::default(),
+        }
     }
 }
 
@@ -85,7 +93,7 @@ impl Snapshot {
         }
         let certificates = sources.certificates();
         check_certificates(&config, &certificates, problems);
-        let certificates = Arc::new(CertStore::new(certificates));
+        let certificates = Arc::new(CertStore::new(certificates, lasting.answers.tls.clone()));
         let mut entries = BTreeMap::new();
         for listener in config.listeners.values() {
             let entry = build_entry(listener, &config, &certificates, lasting, problems);

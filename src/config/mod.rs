@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use crate::proto::{Limits, Protocol, smtp::Guard};
 
+mod acme;
 mod error;
 mod explain;
 mod file;
@@ -27,6 +28,7 @@ mod text;
 mod tls;
 mod word;
 
+pub use acme::{Acme, Binding, Challenge, Dns01, DnsProvider, Exec, KeyType, Rfc2136, TsigAlgorithm};
 pub use error::{Position, Problem, Problems, Severity};
 pub use explain::explain;
 pub use file::keys;
@@ -44,8 +46,12 @@ pub struct Config {
     pub server: Server,
     /// `[server.listener.<id>]`, by id.
     pub listeners: BTreeMap<String, Listener>,
+    /// `[server.listener.<id>]` with `protocol = "http"`, by id.
+    pub http: BTreeMap<String, HttpListener>,
     /// `[certificate.<id>]`, by id.
     pub certificates: BTreeMap<String, Certificate>,
+    /// `[acme.<id>]`, by id.
+    pub acme: BTreeMap<String, Acme>,
     /// `[backend.<id>]`, by id.
     pub backends: BTreeMap<String, Arc<Backend>>,
 }
@@ -61,6 +67,10 @@ pub struct Server {
     pub drain: Duration,
     /// `limit.handshakes`: TLS handshakes under way at once, in all.
     pub handshakes: usize,
+    /// `control`: the unix socket that the commands of a running process come in by.
+    pub control: PathBuf,
+    /// `ca`: PEM files with further roots for whatever mailward itself connects to.
+    pub ca: Vec<PathBuf>,
 }
 
 /// `[server.listener.<id>]` with the defaults of `[server]` and `[server.tls]` applied.
@@ -90,6 +100,25 @@ pub struct Listener {
     pub limits: Limits,
     /// `require-auth` and `rcpt-domains`.
     pub guard: Guard,
+}
+
+/// `[server.listener.<id>]` with `protocol = "http"`: answers http-01 challenges, and sends everything else away.
+#[derive(Clone, Debug)]
+pub struct HttpListener {
+    /// The table's name.
+    pub id: String,
+    /// Where it stands in the file.
+    pub at: Position,
+    /// `bind`.
+    pub bind: Vec<SocketAddr>,
+    /// `tls.*`; `None` without `tls.implicit = true` (HTTP has no STARTTLS).
+    pub tls: Option<Tls>,
+    /// `redirect-https`: whatever is no challenge is sent on to the same name and path over https, and not to 404.
+    pub redirect_https: bool,
+    /// `max-connections`.
+    pub max_connections: usize,
+    /// `timeout.command`: a whole request, from accept or from the last response.
+    pub timeout: Duration,
 }
 
 /// `timeout.*` of a listener (spec §3.5).

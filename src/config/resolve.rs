@@ -63,14 +63,16 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
     let backends = file.backends.iter().map(|table| backend(table, found));
     Config {
         path: path.to_owned(),
-        server: server(&file.server),
+        server: server(&file.server, found),
+        http: BTreeMap::new(),
+        acme: BTreeMap::new(),
         listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
         certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
         backends: backends.map(|backend| (backend.id.clone(), Arc::new(backend))).collect::<BTreeMap<_, _>>(),
     }
 }
 
-fn server(table: &ServerTable) -> Server {
+fn server(table: &ServerTable, found: &Findings) -> Server {
     let machine_name = || machine::hostname().unwrap_or_else(|| "localhost".to_owned());
     let workers = table.workers.given().map_or(0, |workers| size(workers.value));
     Server {
@@ -78,6 +80,8 @@ fn server(table: &ServerTable) -> Server {
         workers: if workers == 0 { machine::cores() } else { workers },
         drain: table.drain.value_or(Duration::from_secs(30)),
         handshakes: table.handshakes.given().map_or_else(machine::handshakes, |limit| size(limit.value)),
+        control: found.base().join("state/control.sock"),
+        ca: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! have it is an error, never a plaintext listener.
 
 mod certificate;
+mod challenges;
 mod facts;
 mod file;
 mod hello;
@@ -16,6 +17,7 @@ mod store;
 mod tickets;
 
 pub use certificate::{KeyKind, Loaded};
+pub use challenges::{ACME_TLS, ChallengeError, Challenges};
 pub use facts::Facts;
 pub use hello::offered_version;
 pub use server::{HandshakeFault, can_serve, server_config};

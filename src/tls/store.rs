@@ -11,7 +11,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{KeyKind, Loaded};
+use super::{ACME_TLS, Challenges, KeyKind, Loaded};
 
 /// All certificates of one state of the configuration, by name.
 #[derive(Debug, Default)]
@@ -117,13 +117,14 @@ fn prefer(same: &mut [Loaded]) {
 #[derive(Debug)]
 pub struct CertStore {
     current: ArcSwap<Certificates>,
+    challenges: Arc<Challenges>,
 }
 
 impl CertStore {
-    /// A store that serves `certificates`.
+    /// A store that serves `certificates`, and `challenges` to the authorities that validate.
     #[must_use]
-    pub fn new(certificates: Certificates) -> Self {
-        Self { current: ArcSwap::from_pointee(certificates) }
+    pub fn new(certificates: Certificates, challenges: Arc<Challenges>) -> Self {
+        Self { current: ArcSwap::from_pointee(certificates), challenges }
     }
 
     /// Serves `certificates` from the next handshake on.
@@ -134,6 +135,10 @@ impl CertStore {
 
 impl ResolvesServerCert for CertStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 §3: a validation connection offers this protocol alone, and the name.
+        if hello.alpn().is_some_and(|offered| offered.eq([ACME_TLS])) {
+            return self.challenges.find(hello.server_name()?);
+        }
         self.current.load().find(hello.server_name(), Abilities::of(&hello))
     }
 }
