@@ -2,10 +2,9 @@
 //! names change or it nears its end.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -17,6 +16,7 @@ use super::{
     certificate::{self, Loaded},
     file,
 };
+use crate::replace::replace;
 
 /// How long before its end it is made anew.
 pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
@@ -72,21 +72,11 @@ fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Er
     Ok((certificate.pem(), key.serialize_pem()))
 }
 
-/// Writes beside, then renames, so that no half-written file is ever read.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     }
-    let beside = path.with_extension("new");
-    // One that is left from an interrupted start would keep its own mode, and others might read the key in it.
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    replace(path, bytes, mode)
 }
 
 #[cfg(test)]
