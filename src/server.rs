@@ -33,6 +33,7 @@ use self::{
     worker::Worker,
 };
 use crate::{
+    acme::Keepers,
     config::Problems,
     inbound::session::World,
     net::{Stage, dns::Resolver, listen},
@@ -158,8 +159,9 @@ impl Server {
 
         let bound = Arc::new(Mutex::new(HashMap::new()));
         let (orders, received) = mpsc::channel(16);
-        let control = Control {
+        let mut control = Control {
             path: path.to_owned(),
+            keepers: Keepers::new(lasting.answers.clone()),
             lasting,
             lookout: Lookout::new(built.sources),
             shared: shared.clone(),
@@ -168,6 +170,7 @@ impl Server {
             bound: bound.clone(),
             orders: received,
         };
+        control.keep_certificates();
         let control = control.listen(sockets).spawn(runtime, signals).map_err(StartError::Thread)?;
         Ok(Self { shared, bound, orders, control: Some(control) })
     }

@@ -41,31 +41,46 @@ const SHOWN: usize = 64;
 #[derive(Clone, Copy)]
 pub struct Shown<'a>(pub &'a str);
 
+/// Longest sentence of another server's that is shown to the operator, in bytes.
+const TOLD: usize = 512;
+
+/// What another server gives as its reason, for the operator to read: as [`Shown`], but with its blanks, and up to 512
+/// bytes. Its place in a line must be one that cannot be taken for a field.
+#[derive(Clone, Copy)]
+pub struct Told<'a>(pub &'a str);
+
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut written = 0;
-        for char in self.0.chars() {
-            let (width, escape) = width(char);
-            if written + width > SHOWN {
-                return f.write_str("…");
-            }
-            written += width;
-            if escape { write!(f, "{}", escaped(char))? } else { write!(f, "{char}")? }
-        }
-        Ok(())
+        show(f, self.0, SHOWN, is_risky)
     }
 }
 
-/// How many bytes `char` takes in the log, and whether it is escaped.
-fn width(char: char) -> (usize, bool) {
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, self.0, TOLD, |char| char != ' ' && is_risky(char))
+    }
+}
+
+/// Writes `text`, escaped where `risky` says so, up to `limit` bytes.
+fn show(f: &mut fmt::Formatter<'_>, text: &str, limit: usize, risky: impl Fn(char) -> bool) -> fmt::Result {
+    let mut written = 0;
+    for char in text.chars() {
+        let escape = risky(char);
+        written += if escape { escaped(char).chars().count() } else { char.len_utf8() };
+        if written > limit {
+            return f.write_str("…");
+        }
+        if escape { write!(f, "{}", escaped(char))? } else { write!(f, "{char}")? }
+    }
+    Ok(())
+}
+
+/// Whether `char` could make a line of the log look like something else.
+fn is_risky(char: char) -> bool {
     // Bidirectional controls (Unicode UAX #9) and line separators reorder or break what an operator sees.
     let hidden =
         matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    if char.is_control() || char.is_whitespace() || hidden || char == '\\' {
-        (escaped(char).chars().count(), true)
-    } else {
-        (char.len_utf8(), false)
-    }
+    char.is_control() || char.is_whitespace() || hidden || char == '\\'
 }
 
 fn escaped(char: char) -> String {
@@ -88,6 +103,12 @@ mod tests {
     fn no_blank_lets_a_name_look_like_another_field() {
         assert_eq!(Shown("a outcome=ok").to_string(), "a\\u{20}outcome=ok");
         assert_eq!(Shown("a\u{a0}b\u{3000}c").to_string(), "a\\u{a0}b\\u{3000}c");
+    }
+
+    #[test]
+    fn a_sentence_keeps_its_blanks_and_nothing_else_that_is_risky() {
+        assert_eq!(Told("no such name\n2026-01-01 INFO").to_string(), "no such name\\n2026-01-01 INFO");
+        assert_eq!(Told(&"x ".repeat(400)).to_string().len(), 512 + '…'.len_utf8());
     }
 
     #[test]

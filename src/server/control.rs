@@ -21,6 +21,7 @@ use super::{
     worker::{Task, Worker},
 };
 use crate::{
+    acme::Keepers,
     config::Problems,
     net::Stage,
     reload,
@@ -40,6 +41,7 @@ pub(super) struct Control {
     pub path: PathBuf,
     pub lasting: Lasting,
     pub lookout: Lookout,
+    pub keepers: Keepers,
     pub shared: Arc<Shared>,
     pub stage: watch::Sender<Stage>,
     pub workers: Vec<Worker>,
@@ -54,6 +56,7 @@ enum Wake {
     Stop,
     Look,
     Looked(Looked),
+    Issued,
 }
 
 impl Control {
@@ -83,14 +86,18 @@ impl Control {
                     let _ = reply.send(self.reload().await);
                 }
                 Wake::Look => self.lookout.look(self.shared.snapshot.load_full()),
+                Wake::Issued => self.lookout.look_again(self.shared.snapshot.load_full()),
                 Wake::Looked(looked) => self.renew_certificates(looked),
                 Wake::Stop | Wake::Order(Some(Order::Drain)) => break false,
                 Wake::Order(Some(Order::Stop) | None) => break true,
             }
         };
+        let keepers = tokio::spawn(std::mem::take(&mut self.keepers).stop());
         if !hard {
             self.drain(&mut signals).await;
         }
+        // A panic was printed when it happened.
+        let _ = keepers.await;
         self.stop().await;
     }
 
@@ -100,6 +107,7 @@ impl Control {
             order = self.orders.recv() => Wake::Order(order),
             _ = look.tick() => Wake::Look,
             looked = self.lookout.looked() => Wake::Looked(looked),
+            () = self.keepers.issued() => Wake::Issued,
         }
     }
 
@@ -124,6 +132,7 @@ impl Control {
         reload::warn_of_restart(&old.config, &built.snapshot.config);
         self.lookout = Lookout::new(built.sources);
         self.shared.snapshot.store(Arc::new(built.snapshot));
+        self.keep_certificates();
         for (bind, sockets) in sockets {
             self.note(&bind, &sockets);
             for (worker, socket) in self.workers.iter().zip(sockets) {
@@ -138,6 +147,13 @@ impl Control {
         }
         tracing::info!("the configuration was reloaded");
         Ok(())
+    }
+
+    /// Has every certificate kept that the configuration in force asks for.
+    pub(super) fn keep_certificates(&mut self) {
+        if let Err(error) = self.keepers.adopt(&self.shared.snapshot.load().config) {
+            tracing::error!(%error, "certificates cannot be kept fresh: no thread can be had");
+        }
     }
 
     fn refuse_reload(&self, error: &StartError) -> Problems {

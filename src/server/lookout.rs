@@ -17,12 +17,14 @@ use crate::{
 pub(super) struct Lookout {
     sources: Arc<Sources>,
     under_way: Option<JoinHandle<Option<(Sources, Looked)>>>,
+    /// What to look for once more when that is over: something may have changed behind its back.
+    again: Option<Arc<Snapshot>>,
 }
 
 impl Lookout {
     /// Looks at `sources`. A look that is still under way in one which this replaces comes to nothing.
     pub(super) fn new(sources: Sources) -> Self {
-        Self { sources: Arc::new(sources), under_way: None }
+        Self { sources: Arc::new(sources), under_way: None, again: None }
     }
 
     /// Begins to look, unless it is being done. Needs to be inside a runtime.
@@ -36,14 +38,26 @@ impl Lookout {
         });
     }
 
+    /// As [`Self::look`], for a file that is known to have changed: where it is being done, it is done once more.
+    pub(super) fn look_again(&mut self, snapshot: Arc<Snapshot>) {
+        match self.under_way {
+            Some(_) => self.again = Some(snapshot),
+            None => self.look(snapshot),
+        }
+    }
+
     /// What the look under way has found; waits until there is something. Nothing is lost if it is not waited for.
     pub(super) async fn looked(&mut self) -> Looked {
         while let Some(look) = &mut self.under_way {
             let found = look.await;
             self.under_way = None;
             // A panic was printed when it happened.
-            if let Ok(Some((sources, looked))) = found {
+            let looked = found.ok().flatten().map(|(sources, looked)| {
                 self.sources = Arc::new(sources);
+                looked
+            });
+            self.again.take().into_iter().for_each(|snapshot| self.look(snapshot));
+            if let Some(looked) = looked {
                 return looked;
             }
         }

@@ -41,6 +41,8 @@ pub struct Loaded {
     pub names: Vec<String>,
     /// The issuer's distinguished name.
     pub issuer: String,
+    /// The beginning of its validity.
+    pub not_before: SystemTime,
     /// The end of its validity.
     pub not_after: SystemTime,
     /// What the operator should know: expired, repaired, nameless.
@@ -49,7 +51,7 @@ pub struct Loaded {
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CertificateError {
+pub enum CertificateError {
     /// The chain's PEM.
     #[error("certificate: {0}")]
     Chain(PemError),
@@ -77,7 +79,7 @@ pub(super) enum CertificateError {
 ///
 /// # Errors
 /// [`CertificateError`].
-pub(super) fn load(chain: &str, key: &str, now: SystemTime) -> Result<Loaded, CertificateError> {
+pub fn load(chain: &str, key: &str, now: SystemTime) -> Result<Loaded, CertificateError> {
     let ders = pem::certificates(chain).map_err(CertificateError::Chain)?;
     let key = pem::private_key(key).map_err(CertificateError::Key)?;
     let key = any_supported_type(&key).map_err(|error| CertificateError::UnusableKey(error.to_string()))?;
@@ -97,6 +99,7 @@ pub(super) fn load(chain: &str, key: &str, now: SystemTime) -> Result<Loaded, Ce
         kind: kind(key.as_ref()),
         names,
         issuer: parsed[leaf].issuer().to_string(),
+        not_before: parsed[leaf].validity().not_before.to_datetime().into(),
         not_after: parsed[leaf].validity().not_after.to_datetime().into(),
         warnings,
         key: Arc::new(CertifiedKey::new(order.into_iter().map(|at| ders[at].clone()).collect(), key)),

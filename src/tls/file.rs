@@ -18,7 +18,7 @@ use crate::config::MAX_FILE;
 ///
 /// # Errors
 /// What the system says, or which rule above is broken; the path is not named.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+pub fn read(path: &Path) -> io::Result<String> {
     // Without the flag, opening a pipe would already wait. A regular file does not heed it.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

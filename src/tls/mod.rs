@@ -16,10 +16,12 @@ mod source;
 mod store;
 mod tickets;
 
-pub use certificate::{KeyKind, Loaded};
+pub use certificate::{CertificateError, KeyKind, Loaded, load as load_certificate};
 pub use challenges::{ACME_TLS, ChallengeError, Challenges};
 pub use facts::Facts;
+pub use file::read as read_file;
 pub use hello::offered_version;
+pub use pem::{PemError, certificates};
 pub use server::{HandshakeFault, can_serve, server_config};
 pub use source::{Looked, Renewed, Sources};
 pub use store::{CertStore, Certificates};

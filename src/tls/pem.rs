@@ -5,7 +5,7 @@ use rustls_pemfile::Item;
 
 /// What is wrong with a PEM text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum PemError {
+pub enum PemError {
     /// No certificate block.
     #[error("no certificate found; expected PEM with -----BEGIN CERTIFICATE----- blocks, the server's own first")]
     NoCertificate,
@@ -27,7 +27,7 @@ pub(super) enum PemError {
 ///
 /// # Errors
 /// [`PemError::NoCertificate`], [`PemError::Broken`].
-pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
+pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found: Vec<_> = items(text)?
         .into_iter()
         .filter_map(|item| match item {
