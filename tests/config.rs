@@ -159,6 +159,32 @@ fn each_protocol_has_its_own_times_limits_and_guard() {
 }
 
 #[test]
+fn a_listener_for_http_needs_no_backend_and_has_tls_only_from_the_first_byte() {
+    let config = good("web.toml");
+    assert!(config.listeners.is_empty() && config.backends.is_empty());
+    let (web, secure) = (&config.http["web"], &config.http["secure"]);
+    assert_eq!((web.tls.as_ref(), web.redirect_https, web.max_connections), (None, true, 8192));
+    assert_eq!(web.bind, ["192.0.2.1:80".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap()]);
+    assert_eq!((web.timeout, secure.timeout), (seconds(30), seconds(5)));
+    assert_eq!((secure.redirect_https, secure.max_connections), (false, 20));
+    let tls = secure.tls.as_ref().unwrap();
+    assert_eq!((tls.implicit, &tls.versions[..]), (true, &[TlsVersion::Tls13][..]));
+}
+
+#[test]
+fn state_control_and_roots_are_beside_the_file_unless_it_says_otherwise() {
+    let (folder, server) = (fixtures("good"), good("minimal.toml").server);
+    assert_eq!((server.state, server.control), (folder.join("state"), folder.join("state/control.sock")));
+    assert!(!server.control_named && server.ca.is_empty());
+    let server = good("web.toml").server;
+    assert_eq!(server.control, Path::new("/var/lib/mailward/control.sock"));
+    assert_eq!(server.ca, [folder.join("roots.pem"), PathBuf::from("/etc/ssl/private-roots.pem")]);
+    let server = good("overrides.toml").server;
+    assert_eq!(server.control, folder.join("run/mailward.sock"));
+    assert!(server.control_named);
+}
+
+#[test]
 fn recipient_domains_are_kept_in_lower_case() {
     let config = good("protocols.toml");
     let domains = [

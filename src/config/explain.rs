@@ -1,8 +1,8 @@
 //! What holds for each listener in the end: the text of `mailward check --explain`.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{Config, Listener, Tls, tls::TlsVersion};
+use super::{Config, HttpListener, Listener, Tls, tls::TlsVersion};
 use crate::proto::{
     Limits, Protocol,
     smtp::{DomainPattern, Guard},
@@ -16,16 +16,23 @@ pub fn explain(config: &Config) -> String {
     row(&mut text, "hostname", &server.hostname);
     row(&mut text, "workers", &server.workers.to_string());
     row(&mut text, "drain", &spelled(server.drain));
+    row(&mut text, "state", &server.state.display().to_string());
+    row(&mut text, "control", &server.control.display().to_string());
+    if !server.ca.is_empty() {
+        row(&mut text, "ca", &files(&server.ca));
+    }
     row(&mut text, "limit.handshakes", &format!("{}, for all listeners together", server.handshakes));
     for listener in config.listeners.values() {
         explain_listener(&mut text, config, listener);
+    }
+    for listener in config.http.values() {
+        explain_http(&mut text, listener);
     }
     text
 }
 
 fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
-    let binds: Vec<_> = listener.bind.iter().map(ToString::to_string).collect();
-    let _ = writeln!(text, "\n{}: {} on {}", listener.id, listener.protocol, binds.join(", "));
+    let _ = writeln!(text, "\n{}: {} on {}", listener.id, listener.protocol, listed(&listener.bind));
     row(text, "backend", &backend(config, listener));
     row(text, "tls", encryption(listener));
     if let Some(tls) = &listener.tls {
@@ -40,6 +47,26 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &timeouts(listener));
     row(text, "limit", &limits(&listener.limits));
+}
+
+fn explain_http(text: &mut String, listener: &HttpListener) {
+    let _ = writeln!(text, "\n{}: http on {}", listener.id, listed(&listener.bind));
+    let rest = if listener.redirect_https { "sends everything else to https" } else { "404 to everything else" };
+    row(text, "answers", &format!("http-01 challenges; {rest}"));
+    row(text, "tls", if listener.tls.is_some() { "implicit: from the first byte" } else { "disabled" });
+    if let Some(tls) = &listener.tls {
+        explain_tls(text, tls);
+    }
+    row(text, "max-connections", &listener.max_connections.to_string());
+    row(text, "timeout", &format!("command {}", spelled(listener.timeout)));
+}
+
+fn listed(things: &[impl ToString]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn files(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn row(text: &mut String, name: &str, value: &str) {

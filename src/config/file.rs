@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here beyond each value's own type and range; `resolve` and `rules` put the values together.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::{Path, PathBuf}, sync::OnceLock, time::Duration};
 
 use toml::de::DeTable;
 
@@ -10,12 +10,12 @@ use super::{
     findings::{Findings, Key},
     host::{self, Address},
     section::Section,
+    service::Service,
     setting::{Given, Setting},
     shared::{MANY, SharedKeys, shared},
     text::Text,
     word::one_of,
 };
-use crate::proto::Protocol;
 
 /// A list, each member with its place.
 pub(super) type List<T> = Setting<Vec<Given<T>>>;
@@ -30,10 +30,14 @@ pub(super) struct File {
 
 /// `[server]` without its listeners.
 pub(super) struct ServerTable {
+    pub(super) key: Key,
     pub(super) hostname: Setting<String>,
     pub(super) workers: Setting<u64>,
     pub(super) drain: Setting<Duration>,
     pub(super) handshakes: Setting<u64>,
+    pub(super) state: Setting<String>,
+    pub(super) control: Setting<PathBuf>,
+    pub(super) ca: List<String>,
     pub(super) shared: SharedKeys,
 }
 
@@ -42,11 +46,12 @@ pub(super) struct ListenerTable {
     pub(super) id: String,
     pub(super) key: Key,
     pub(super) bind: List<SocketAddr>,
-    pub(super) protocol: Setting<Protocol>,
+    pub(super) protocol: Setting<Service>,
     pub(super) backend: Setting<String>,
     pub(super) rcpt_domains: List<String>,
     pub(super) require_auth: Setting<bool>,
     pub(super) plaintext_auth: Setting<bool>,
+    pub(super) redirect_https: Setting<bool>,
     pub(super) shared: SharedKeys,
 }
 
@@ -74,7 +79,7 @@ pub(super) struct BackendTable {
 pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
     let base = found.base().to_owned();
     Section::root(document, found, |root| {
-        let (server, listeners) = root.within("server", |table| (server(table), table.each("listener", listener)));
+        let (server, listeners) = root.within("server", |table| (server(table, &base), table.each("listener", listener)));
         let certificates = root.each("certificate", certificate);
         let backends = root.each("backend", |id, table| backend(id, table, &base));
         File { server, listeners, certificates, backends }
@@ -109,12 +114,16 @@ pub fn keys() -> &'static BTreeSet<String> {
     })
 }
 
-fn server(table: &mut Section<'_, '_>) -> ServerTable {
+fn server(table: &mut Section<'_, '_>, base: &Path) -> ServerTable {
     let mut handshakes = Setting::Absent;
     ServerTable {
+        key: table.key.clone(),
         hostname: table.word("hostname", host::parse_hostname),
         workers: table.count("workers", 0..=1024),
         drain: table.duration("drain"),
+        state: table.word("state", |path| Ok(path.to_owned())),
+        control: table.word("control", |path| host::parse_socket(path, base)),
+        ca: table.list("ca", |path| Ok(path.to_owned())),
         shared: shared(table, |limit| handshakes = limit.count("handshakes", 1..=MANY)),
         handshakes,
     }
@@ -125,11 +134,12 @@ fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
         id: id.to_owned(),
         key: table.key.clone(),
         bind: table.list("bind", host::parse_bind),
-        protocol: table.word("protocol", |name| one_of(name, &Protocol::ALL, Protocol::name)),
+        protocol: table.word("protocol", |name| one_of(name, &Service::ALL, Service::name)),
         backend: table.word("backend", |id| Ok(id.to_owned())),
         rcpt_domains: table.list("rcpt-domains", host::parse_domain_pattern),
         require_auth: table.switch("require-auth"),
         plaintext_auth: table.switch("plaintext-auth"),
+        redirect_https: table.switch("redirect-https"),
         shared: shared(table, |_| {}),
     }
 }

@@ -74,11 +74,20 @@ pub(super) fn parse_address(text: &str, base: &Path) -> Result<Address, Refusal>
 }
 
 fn unix(path: &str, base: &Path) -> Result<Address, Refusal> {
+    if path.is_empty() {
+        return Err(Refusal::new("is not the path of a socket", "write unix:PATH"));
+    }
+    parse_socket(path, base).map(Address::Unix)
+}
+
+/// Reads the path of a unix socket; a relative one is taken from `base`.
+pub(super) fn parse_socket(path: &str, base: &Path) -> Result<PathBuf, Refusal> {
+    let path = base.join(path);
     // sockaddr_un has room for 107 bytes and a NUL.
-    let path = if path.is_empty() { None } else { Some(base.join(path)) };
-    let fits = path.filter(|path| path.as_os_str().len() <= 107);
-    fits.map(Address::Unix)
-        .ok_or_else(|| Refusal::new("is not the path of a socket", "write unix:PATH, 107 bytes at most"))
+    if path.as_os_str().len() > 107 {
+        return Err(Refusal::new("is too long for the path of a socket", "107 bytes at most, the directory included"));
+    }
+    Ok(path)
 }
 
 fn internet(text: &str) -> Result<Address, Refusal> {

@@ -21,6 +21,7 @@ mod nearest;
 mod resolve;
 mod rules;
 mod section;
+mod service;
 mod setting;
 mod shared;
 mod syntax;
@@ -67,10 +68,16 @@ pub struct Server {
     pub drain: Duration,
     /// `limit.handshakes`: TLS handshakes under way at once, in all.
     pub handshakes: usize,
+    /// `state`: the directory of what outlives the process.
+    pub state: PathBuf,
     /// `control`: the unix socket that the commands of a running process come in by.
     pub control: PathBuf,
+    /// Whether the file names `control`. Where it does, mailward does not start without that socket.
+    pub control_named: bool,
     /// `ca`: PEM files with further roots for whatever mailward itself connects to.
     pub ca: Vec<PathBuf>,
+    /// Where the table stands in the file.
+    pub at: Position,
 }
 
 /// `[server.listener.<id>]` with the defaults of `[server]` and `[server.tls]` applied.

@@ -1,12 +1,13 @@
 //! Defaults and overrides: what the file says becomes what holds for each listener (spec §3.1, §3.5).
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::{Path, PathBuf}, sync::Arc, time::Duration};
 
 use super::{
-    Backend, Certificate, CertificateSource, Config, Listener, Server, Timeouts, Tls,
-    file::{BackendTable, CertificateTable, File, ListenerTable, ServerTable},
+    Backend, Certificate, CertificateSource, Config, HttpListener, Listener, Server, Timeouts, Tls,
+    file::{BackendTable, CertificateTable, File, List, ListenerTable, ServerTable},
     findings::Findings,
     machine,
+    service::Service,
     setting::Setting,
     shared::{LimitKeys, SharedKeys, TimeoutKeys, TlsKeys},
     tls::{Cipher, Group, TlsVersion},
@@ -20,30 +21,45 @@ use crate::proto::{
 pub(super) struct Plan<'f> {
     pub(super) table: &'f ListenerTable,
     /// `None` where the file does not say it, or says it wrong.
-    pub(super) protocol: Option<Protocol>,
+    pub(super) service: Option<Service>,
     /// The listener's own keys, and the server's for those that it has not.
     pub(super) tls: TlsKeys,
-    /// `None` where none is known (which has been reported).
+    /// `None` where none is known (which has been reported), and where none is needed.
     pub(super) backend: Option<&'f BackendTable>,
 }
 
 impl<'f> Plan<'f> {
     /// Puts the listener `table` of `file` together with its backend and the server's defaults.
     pub(super) fn new(table: &'f ListenerTable, file: &'f File) -> Self {
-        let protocol = table.protocol.given().map(|protocol| protocol.value);
+        let service = table.protocol.given().map(|protocol| protocol.value);
         let tls = table.shared.tls.or(&file.server.shared.tls);
-        Self { table, protocol, tls, backend: backend_of(table, &file.backends) }
+        let backend = if service == Some(Service::Http) { None } else { backend_of(table, &file.backends) };
+        Self { table, service, tls, backend }
     }
 
-    /// `tls.enable`.
+    /// The mail protocol; `None` where it is not known, or HTTP.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        self.service.and_then(Service::mail)
+    }
+
+    pub(super) fn is_http(&self) -> bool {
+        self.service == Some(Service::Http)
+    }
+
+    /// Whether sessions have TLS, or can get it.
     pub(super) fn has_tls(&self) -> bool {
-        self.tls.enable.value_or(true)
+        // HTTP has no STARTTLS.
+        self.tls.enable.value_or(true) && (self.is_implicit() || !self.is_http())
+    }
+
+    /// `tls.implicit`.
+    pub(super) fn is_implicit(&self) -> bool {
+        self.tls.implicit.value_or(false)
     }
 
     /// `tls.require`, which RFC 3207 §4 forbids a public MX to ask for.
     pub(super) fn requires_tls(&self) -> bool {
-        let implicit = self.tls.implicit.value_or(false);
-        self.tls.require.value_or(implicit || self.protocol != Some(Protocol::Smtp))
+        self.tls.require.value_or(self.is_implicit() || self.protocol() != Some(Protocol::Smtp))
     }
 }
 
@@ -59,12 +75,13 @@ fn backend_of<'f>(table: &ListenerTable, backends: &'f [BackendTable]) -> Option
 /// out, or has its default.
 pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Findings) -> Config {
     let listeners = plans.iter().filter_map(|plan| listener(plan, &file.server.shared, found));
+    let http = plans.iter().filter(|plan| plan.is_http()).map(|plan| http_listener(plan, &file.server.shared, found));
     let certificates = file.certificates.iter().filter_map(|table| certificate(table, found));
     let backends = file.backends.iter().map(|table| backend(table, found));
     Config {
         path: path.to_owned(),
         server: server(&file.server, found),
-        http: BTreeMap::new(),
+        http: http.map(|listener| (listener.id.clone(), listener)).collect(),
         acme: BTreeMap::new(),
         listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
         certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
@@ -74,15 +91,24 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
 
 fn server(table: &ServerTable, found: &Findings) -> Server {
     let machine_name = || machine::hostname().unwrap_or_else(|| "localhost".to_owned());
+    let state = found.base().join(table.state.value_or("state".to_owned()));
     let workers = table.workers.given().map_or(0, |workers| size(workers.value));
     Server {
         hostname: table.hostname.given().map_or_else(machine_name, |name| name.value.clone()),
         workers: if workers == 0 { machine::cores() } else { workers },
         drain: table.drain.value_or(Duration::from_secs(30)),
         handshakes: table.handshakes.given().map_or_else(machine::handshakes, |limit| size(limit.value)),
-        control: found.base().join("state/control.sock"),
-        ca: Vec::new(),
+        control: table.control.value_or(state.join("control.sock")),
+        control_named: !table.control.is_absent(),
+        state,
+        ca: paths(&table.ca, found),
+        at: found.position(table.key.offset),
     }
+}
+
+/// The paths of a list, relative ones taken from the file's directory.
+fn paths(list: &List<String>, found: &Findings) -> Vec<PathBuf> {
+    list.values().iter().map(|path| found.base().join(path)).collect()
 }
 
 /// Every count is bounded far below what a word holds.
@@ -91,8 +117,8 @@ fn size(count: u64) -> usize {
 }
 
 fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Listener> {
-    let Plan { table, protocol, tls: tls_keys, backend } = plan;
-    let protocol = (*protocol)?;
+    let table = plan.table;
+    let protocol = plan.protocol()?;
     let own = &table.shared;
     let max_connections = own.max_connections.or(&server.max_connections);
     Some(Listener {
@@ -100,8 +126,8 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
         at: found.position(table.key.offset),
         bind: table.bind.values(),
         protocol,
-        backend: (*backend)?.id.clone(),
-        tls: plan.has_tls().then(|| tls(tls_keys)),
+        backend: plan.backend?.id.clone(),
+        tls: plan.has_tls().then(|| tls(&plan.tls)),
         require: plan.requires_tls(),
         plaintext_auth: table.plaintext_auth.value_or(false),
         max_connections: size(max_connections.value_or(8192)),
@@ -109,6 +135,21 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
         limits: limits(&own.limits.or(&server.limits), protocol),
         guard: guard(table, protocol),
     })
+}
+
+fn http_listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> HttpListener {
+    let table = plan.table;
+    let own = &table.shared;
+    HttpListener {
+        id: table.id.clone(),
+        at: found.position(table.key.offset),
+        bind: table.bind.values(),
+        tls: plan.has_tls().then(|| tls(&plan.tls)),
+        redirect_https: table.redirect_https.value_or(false),
+        max_connections: size(own.max_connections.or(&server.max_connections).value_or(8192)),
+        // Nobody types a request by hand.
+        timeout: own.timeouts.command.or(&server.timeouts.command).value_or(Duration::from_secs(30)),
+    }
 }
 
 fn tls(keys: &TlsKeys) -> Tls {

@@ -26,6 +26,11 @@ impl<T> Setting<T> {
         }
     }
 
+    /// The key of the value, if there is a good one.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.given().map(|given| &given.key)
+    }
+
     /// The key of the value, if the value is this one.
     pub(super) fn is(&self, value: &T) -> Option<&Key>
     where

@@ -28,7 +28,7 @@ fn switches(plan: &Plan<'_>, found: &mut Findings) {
     } else if let Some(enable) = enable.is(&false) {
         disabled_but_required(plan, enable, found);
     }
-    if let (Some(implicit), Some(require)) = (implicit.is(&true), require.is(&false)) {
+    if let (Some(implicit), Some(require), false) = (implicit.is(&true), require.is(&false), plan.is_http()) {
         let what = format!("cannot be false while {} is true", implicit.path);
         found.error(
             require,
@@ -39,7 +39,7 @@ fn switches(plan: &Plan<'_>, found: &mut Findings) {
 }
 
 fn disabled_but_required(plan: &Plan<'_>, enable: &Key, found: &mut Findings) {
-    let Some(protocol) = plan.protocol else { return };
+    let Some(protocol) = plan.protocol() else { return };
     let require = match &plan.tls.require {
         require if require.is_absent() && plan.requires_tls() => {
             format!("{} is true by default on {protocol}", within(&plan.table.key, "tls.require").path)

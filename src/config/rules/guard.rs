@@ -13,7 +13,7 @@ use crate::{
 
 /// Checks `rcpt-domains` and `require-auth` of one listener.
 pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
-    let Some(protocol) = plan.protocol else { return };
+    let Some(protocol) = plan.protocol() else { return };
     require_auth(&plan.table.require_auth, protocol, found);
     let domains = &plan.table.rcpt_domains;
     if domains.is_absent() {

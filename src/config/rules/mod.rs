@@ -13,6 +13,7 @@ mod backends;
 mod certificates;
 mod encryption;
 mod guard;
+mod http;
 mod places;
 mod plaintext;
 
@@ -21,6 +22,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
     hostname(file, found);
     for plan in plans {
         encryption::check(plan, found);
+        http::check(plan, found);
         plaintext::check(plan, found);
         guard::check(plan, found);
         backends::check_choice(plan, file, found);

@@ -9,6 +9,7 @@ use crate::{
         findings::{Findings, Key},
         host::Address,
         resolve::Plan,
+        service::Service,
         setting::Given,
     },
     proto::Protocol,
@@ -31,11 +32,11 @@ pub(super) fn check(plans: &[Plan<'_>], found: &mut Findings) {
 fn complete(plan: &Plan<'_>, found: &mut Findings) {
     let key = &plan.table.key;
     if plan.table.bind.is_absent() {
-        let port = plan.protocol.map_or(25, Protocol::default_port);
+        let port = plan.service.map_or(25, Service::default_port);
         found.missing(&within(key, "bind"), "is missing", format!("write where to listen: bind = [\"[::]:{port}\"]"));
     }
     if plan.table.protocol.is_absent() {
-        let names = Protocol::ALL.map(Protocol::name).join(", ");
+        let names = Service::ALL.map(Service::name).join(", ");
         found.missing(&within(key, "protocol"), "is missing", format!("write one of {names}"));
     }
 }
@@ -64,7 +65,7 @@ fn twice_bound(plans: &[Plan<'_>], found: &mut Findings) {
 fn loops(plans: &[Plan<'_>], found: &mut Findings) {
     let binds = binds(plans);
     for plan in plans {
-        let (Some(protocol), Some(addresses)) = (plan.protocol, plan.backend.and_then(|table| table.address.given()))
+        let (Some(protocol), Some(addresses)) = (plan.protocol(), plan.backend.and_then(|table| table.address.given()))
         else {
             continue;
         };
@@ -106,7 +107,7 @@ pub(super) fn is_embedded(backend: &BackendTable) -> Option<bool> {
 
 fn embedded(plan: &Plan<'_>, found: &mut Findings) {
     let Some(backend) = plan.backend.filter(|backend| is_embedded(backend) == Some(true)) else { return };
-    if let Some(protocol) = plan.table.protocol.is(&Protocol::ManageSieve) {
+    if let Some(protocol) = plan.table.protocol.is(&Service::Mail(Protocol::ManageSieve)) {
         let what = format!("{} is embedded, and speaks no managesieve", backend.key.path);
         found.error(protocol, what, "write the address of a real server there, or take the listener out");
     }

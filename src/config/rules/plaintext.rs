@@ -11,7 +11,7 @@ use crate::{
 
 /// Checks `plaintext-auth` and `tls.require` of one listener against each other.
 pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
-    let Some(protocol) = plan.protocol else { return };
+    let Some(protocol) = plan.protocol() else { return };
     if let Some(given) = plan.table.plaintext_auth.given() {
         if !protocol.has_login() {
             let right = "it is for submission, imap, pop3 and managesieve";
