@@ -225,7 +225,7 @@ fn several_certificates_need_a_default_and_only_one_of_each_key_type() {
     let (code, said) = check(&two(Kind::Ecdsa, "", ""));
     assert!(code == Some(1) && said.contains("certificate.mail.default: is true nowhere"), "{said}");
     let (code, said) = check(&two(Kind::Ecdsa, "default = true", "default = true"));
-    assert!(code == Some(1) && said.contains("mail and second are both the default"), "{said}");
+    assert!(code == Some(1) && said.contains("certificate.mail and certificate.second are both the default"), "{said}");
     let (code, said) = check(&two(Kind::Rsa, "default = true", "default = true"));
     assert_eq!((code, said.as_str()), (Some(0), ""));
     let (code, said) = check(&two(Kind::Ecdsa, "default = true", "default = false"));

@@ -176,13 +176,13 @@ impl Cache {
 
     /// The certificate in force; `None` where there is none, or none that can be used.
     pub(super) fn certificate(&self, key_type: KeyType, now: SystemTime) -> Option<Loaded> {
-        let pem = self.text(&self.certificate_file(key_type)).ok().flatten()?;
+        let pem = self.secret(&self.certificate_file(key_type))?;
         tls::load_certificate(&pem, &pem, now).ok()
     }
 
     /// The private key of the certificate in force, in PEM.
-    pub(super) fn key(&self, key_type: KeyType) -> Result<Option<String>, CacheError> {
-        self.text(&self.certificate_file(key_type))
+    pub(super) fn key(&self, key_type: KeyType) -> Option<String> {
+        self.secret(&self.certificate_file(key_type))
     }
 
     /// Puts a certificate into force. A key that was set aside for it is then no longer kept beside it; another one
@@ -190,15 +190,15 @@ impl Cache {
     pub(super) fn keep_certificate(&self, key_type: KeyType, key: &str, chain: &str) -> Result<(), CacheError> {
         let pem = format!("{}\n{}", key.trim_end(), chain);
         self.write(&self.certificate_file(key_type), pem.as_bytes())?;
-        match self.order_key(key_type)? {
+        match self.order_key(key_type) {
             Some(set_aside) if set_aside == key => remove(&self.order_key_file(key_type)),
             _ => Ok(()),
         }
     }
 
     /// The key that is being certified.
-    pub(super) fn order_key(&self, key_type: KeyType) -> Result<Option<String>, CacheError> {
-        self.text(&self.order_key_file(key_type))
+    pub(super) fn order_key(&self, key_type: KeyType) -> Option<String> {
+        self.secret(&self.order_key_file(key_type))
     }
 
     /// Keeps the key that is being certified.
@@ -207,8 +207,8 @@ impl Cache {
     }
 
     /// The key that a roll-over will change to.
-    pub(super) fn next_key(&self, key_type: KeyType) -> Result<Option<String>, CacheError> {
-        self.text(&self.next_key_file(key_type))
+    pub(super) fn next_key(&self, key_type: KeyType) -> Option<String> {
+        self.secret(&self.next_key_file(key_type))
     }
 
     /// Keeps the key that a roll-over will change to.
@@ -248,6 +248,12 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(path, &error)),
         }
+    }
+
+    /// A file with a key in it. One that others could read, or that cannot be read, is as good as none: `tls` says so
+    /// of the one that would be served.
+    fn secret(&self, path: &Path) -> Option<String> {
+        tls::read_private_file(path).ok()
     }
 
     fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, CacheError> {

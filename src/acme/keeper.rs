@@ -330,7 +330,7 @@ impl Keeper {
     /// Notes for the operator what is done next.
     fn tell(&self, cache: &Cache, next: Option<SystemTime>, why: &str) {
         let state = cache.state(self.key_type);
-        let next_key = key::known_next(self.key_type, cache).ok().flatten().map(|key| key::digest_of(&key));
+        let next_key = key::known_next(self.key_type, cache).map(|key| key::digest_of(&key));
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Report {
             id: self.settings.id.clone(),
             key_type: self.key_type.name().to_owned(),

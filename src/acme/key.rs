@@ -12,8 +12,8 @@ use crate::config::{Acme, KeyType};
 /// The key that the next order is for: one that was set aside for it, or the one in use where keys are reused, or a new
 /// one. It is in the cache before this returns, so that no certificate can ever be without its key.
 pub(super) fn for_order(settings: &Acme, key_type: KeyType, cache: &Cache) -> Result<KeyPair, Fault> {
-    let set_aside = cache.order_key(key_type)?;
-    let in_use = if settings.reuse_key { cache.key(key_type)? } else { None };
+    let set_aside = cache.order_key(key_type);
+    let in_use = if settings.reuse_key { cache.key(key_type) } else { None };
     // One that is broken, or of another kind, is as good as none.
     let known = [set_aside, in_use].into_iter().flatten().find_map(|pem| read(&pem, key_type));
     match known {
@@ -29,7 +29,7 @@ pub(super) fn for_order(settings: &Acme, key_type: KeyType, cache: &Cache) -> Re
 /// The key that a roll-over will change to, made now if there is none.
 pub(super) fn next(key_type: KeyType, cache: &Cache) -> Result<KeyPair, Fault> {
     cache.prepare()?;
-    if let Some(key) = known_next(key_type, cache)? {
+    if let Some(key) = known_next(key_type, cache) {
         return Ok(key);
     }
     let key = make(key_type)?;
@@ -38,8 +38,8 @@ pub(super) fn next(key_type: KeyType, cache: &Cache) -> Result<KeyPair, Fault> {
 }
 
 /// The key that a roll-over will change to, if there is one.
-pub(super) fn known_next(key_type: KeyType, cache: &Cache) -> Result<Option<KeyPair>, Fault> {
-    Ok(cache.next_key(key_type)?.and_then(|pem| read(&pem, key_type)))
+pub(super) fn known_next(key_type: KeyType, cache: &Cache) -> Option<KeyPair> {
+    cache.next_key(key_type).and_then(|pem| read(&pem, key_type))
 }
 
 /// The SHA-256 of the public half, in hexadecimal: what a TLSA record `3 1 1` holds (RFC 6698 §2.1).

@@ -168,7 +168,7 @@ impl Control {
 
     fn renew_certificates(&mut self, looked: Looked) {
         for what in looked.refused {
-            tracing::warn!("{what}; the one before it stays in force");
+            tracing::warn!("{what}");
         }
         match looked.renewed {
             Ok(renewed) => {

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::{
     SignatureAlgorithm,
     crypto::aws_lc_rs::sign::any_supported_type,
@@ -11,6 +12,7 @@ use rustls::{
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::pem::{self, PemError};
+use crate::config::KeyType;
 
 /// What kind of key a certificate has; clients differ in which they can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,15 @@ pub enum KeyKind {
     Ecdsa,
     /// RSA.
     Rsa,
+}
+
+impl From<KeyType> for KeyKind {
+    fn from(key_type: KeyType) -> Self {
+        match key_type {
+            KeyType::EcdsaP256 | KeyType::EcdsaP384 => Self::Ecdsa,
+            KeyType::Rsa2048 => Self::Rsa,
+        }
+    }
 }
 
 impl std::fmt::Display for KeyKind {
@@ -45,6 +56,8 @@ pub struct Loaded {
     pub not_before: SystemTime,
     /// The end of its validity.
     pub not_after: SystemTime,
+    /// The SHA-256 of its public key (SubjectPublicKeyInfo), as in TLSA `3 1 1`.
+    pub public_key: [u8; 32],
     /// What the operator should know: expired, repaired, nameless.
     pub warnings: Vec<String>,
 }
@@ -101,6 +114,7 @@ pub fn load(chain: &str, key: &str, now: SystemTime) -> Result<Loaded, Certifica
         issuer: parsed[leaf].issuer().to_string(),
         not_before: parsed[leaf].validity().not_before.to_datetime().into(),
         not_after: parsed[leaf].validity().not_after.to_datetime().into(),
+        public_key: sha256(parsed[leaf].public_key().raw),
         warnings,
         key: Arc::new(CertifiedKey::new(order.into_iter().map(|at| ders[at].clone()).collect(), key)),
     })
@@ -188,6 +202,12 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 fn address(octets: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut sum = [0; SHA256_OUTPUT_LEN];
+    sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    sum
 }
 
 fn kind(key: &dyn SigningKey) -> KeyKind {

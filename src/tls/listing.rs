@@ -3,30 +3,37 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use crate::config::{self, CertificateSource};
+use super::table::Table;
+use crate::config::{Acme, CertificateSource, KeyType};
 
 /// A file as it was seen, so that a change can be noticed: the time of its last change (of its mode too: one that
 /// could not be read may be now), length and inode. Renewals replace files by renaming or by switching a symbolic
-/// link, which these follow. `None`: it is not there.
-pub(super) type Stamp = Option<(i64, i64, u64, u64)>;
+/// link, which these follow.
+pub(super) type Stamp = (i64, i64, u64, u64);
 
-/// The pairs of one table with the stamps of their files: a directory's by the chain's file, else the only one.
-pub(super) type Entries = BTreeMap<Option<PathBuf>, Vec<Stamp>>;
+/// The pairs of one table with the stamps of their files: those of a directory and of a cache by the chain's file, else
+/// the only one. A file that is not there has no stamp.
+pub(super) type Entries = BTreeMap<Option<PathBuf>, Vec<Option<Stamp>>>;
 
 /// For each table in turn its pairs, or why there is not even a list of them.
 pub(super) type Listing = Vec<Result<Entries, String>>;
 
 /// Lists the pairs of every table.
-pub(super) fn list(configured: &[config::Certificate]) -> Listing {
-    configured.iter().map(|table| list_table(&table.source)).collect()
+pub(super) fn list(tables: &[Table]) -> Listing {
+    let list = |table: &Table| match table {
+        Table::Given(table) => list_given(&table.source),
+        Table::Issued(table) => list_issued(table),
+    };
+    tables.iter().map(list).collect()
 }
 
-fn list_table(source: &CertificateSource) -> Result<Entries, String> {
+fn list_given(source: &CertificateSource) -> Result<Entries, String> {
     match source {
         CertificateSource::Pair { cert, private_key } => {
             let files = cert.files().into_iter().chain(private_key.files());
@@ -46,6 +53,25 @@ fn list_table(source: &CertificateSource) -> Result<Entries, String> {
             Ok(chains.into_iter().map(entry).collect())
         }
     }
+}
+
+/// What was issued so far, which may be nothing. Where the kinds of key that are asked for have just been changed, those
+/// that were asked for before stand in.
+fn list_issued(table: &Acme) -> Result<Entries, String> {
+    let asked_for = list_kinds(table, &table.key_types)?;
+    if asked_for.is_empty() { list_kinds(table, &KeyType::ALL) } else { Ok(asked_for) }
+}
+
+fn list_kinds(table: &Acme, kinds: &[KeyType]) -> Result<Entries, String> {
+    let mut entries = Entries::new();
+    for file in kinds.iter().map(|kind| table.file(*kind)) {
+        match fs::metadata(&file) {
+            Ok(metadata) => drop(entries.insert(Some(file), vec![Some(stamp_of(&metadata))])),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", file.display())),
+        }
+    }
+    Ok(entries)
 }
 
 /// The key's file of a pair in a directory, given the chain's.
@@ -74,7 +100,10 @@ fn chains_below(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(chains)
 }
 
-fn stamp(file: &Path) -> Stamp {
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.ctime(), metadata.ctime_nsec(), metadata.len(), metadata.ino()))
+fn stamp(file: &Path) -> Option<Stamp> {
+    fs::metadata(file).ok().as_ref().map(stamp_of)
+}
+
+fn stamp_of(metadata: &Metadata) -> Stamp {
+    (metadata.ctime(), metadata.ctime_nsec(), metadata.len(), metadata.ino())
 }

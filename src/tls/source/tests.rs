@@ -26,11 +26,16 @@ impl Bed {
     }
 
     fn read(&self, source: &str) -> (Sources, Problems) {
+        self.read_with(source, |_| {})
+    }
+
+    fn read_with(&self, source: &str, change: impl FnOnce(&mut config::Config)) -> (Sources, Problems) {
         let text = format!(
             "[server.listener.imap]\nbind = \"127.0.0.1:0\"\nprotocol = \"imap\"\nbackend = \"mail\"\n\
              [backend.mail]\naddress = \"127.0.0.1:143\"\n[certificate.main]\n{source}\n"
         );
-        let (config, mut problems) = config::parse(&text, &self.0.join("proxy.toml")).unwrap();
+        let (mut config, mut problems) = config::parse(&text, &self.0.join("proxy.toml")).unwrap();
+        change(&mut config);
         let sources = Sources::read(&config, true, &mut problems);
         (sources, problems)
     }
@@ -98,7 +103,7 @@ fn a_check_of_the_caller_keeps_everything_out_of_force_too() {
     bed.issue("one");
     let sources = bed.directory();
     bed.issue("one");
-    let at = sources.configured[0].at.clone();
+    let at = sources.tables[0].at().clone();
     let refuse = |_: &Certificates, problems: &mut Problems| problems.error(&at, "server", "no cipher", "");
     let (refused, looked) = sources.look(SystemTime::now(), refuse).unwrap();
     assert_eq!(looked.renewed.unwrap_err().0[0].what, "no cipher");
@@ -141,3 +146,5 @@ fn a_self_signed_certificate_that_cannot_be_kept_is_tried_again_after_an_hour_an
     assert_eq!((looked.refused.len(), looked.renewed.unwrap().names), (0, vec!["localhost".to_owned()]));
     assert!(look(&mended, 20_000).is_none());
 }
+
+mod issued;
