@@ -84,7 +84,8 @@ pub async fn drive(
             () = sleep_until(deadline) => (Farewell::Timeout, Stopped::Timeout),
         };
         greeter.farewell(stopped.0, &mut output);
-        send(stream, &output, Instant::now() + LAST_WORDS).await?;
+        // A client that does not take the last words makes no other end of it.
+        let _ = send(stream, &output, Instant::now() + LAST_WORDS).await;
         return Err(stopped.1);
     }
 }
@@ -116,5 +117,41 @@ pub async fn send(stream: &mut TcpStream, bytes: &[u8], deadline: Instant) -> Re
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Stopped::Lost),
         Err(_) => Err(Stopped::Timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Has more to say at the end than a connection holds.
+    struct Verbose;
+
+    impl Greeter for Verbose {
+        fn greet(&mut self, _: &mut Vec<u8>) {}
+
+        fn step(&mut self, _: &mut Input, _: &mut Vec<u8>) -> Result<Step, Violation> {
+            Ok(Step::More)
+        }
+
+        fn farewell(&self, _: Farewell, output: &mut Vec<u8>) {
+            output.resize(64 << 20, b'x');
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_is_called_what_it_is_though_the_client_takes_no_last_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let deadlines = Deadlines { command: Duration::from_secs(60), login: None };
+        let (_sender, mut draining) = watch::channel(Stage::Draining);
+        let end = drive(&mut Verbose, &mut Input::new(), &mut stream, deadlines, &mut draining).await;
+        assert!(matches!(end, Err(Stopped::Draining)), "{end:?}");
+        let (_sender, mut running) = watch::channel(Stage::Running);
+        let end = drive(&mut Verbose, &mut Input::new(), &mut stream, deadlines, &mut running).await;
+        assert!(matches!(end, Err(Stopped::Timeout)), "{end:?}");
     }
 }
