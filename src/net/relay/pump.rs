@@ -67,6 +67,7 @@ where
         // What was read may be TLS's own and have made an answer due: the alert no_renegotiation (RFC 5246 §7.2.2). Without
         // a flush it would wait for the next words of the other side.
         self.lane_mut(way.back()).unflushed = true;
+        let _ = self.flush(way.back(), cx);
         // An error is an end too: for what follows it does not matter what the peer meant by it.
         let count = std::task::ready!(read).unwrap_or_else(|error| {
             // Many a client closes behind its LOGOUT without close_notify: it has gone, and is not lost.

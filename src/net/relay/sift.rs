@@ -48,7 +48,7 @@ where
             let passes = matches!(flow, Flow::Pass(_));
             if !written.is_empty() || !passes {
                 // What passed before stands before what was written.
-                self.lane_mut(way).out.extend_from_slice(&bytes[run.clone()]);
+                self.lane_mut(way).push_slice(&bytes[run.clone()]);
                 run = at..at;
             }
             let stops = self.obey(way, flow, wire, bytes.len() - at);

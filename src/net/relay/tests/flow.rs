@@ -1,9 +1,14 @@
 //! What goes through: order, back-pressure, what is held.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     task::unconstrained,
     time::sleep_until,
 };
@@ -140,4 +145,46 @@ async fn keep_nothing() {
     for lane in [&relay.up, &relay.down] {
         assert_eq!((lane.held.capacity(), lane.out.capacity()), (0, 0), "{lane:?}");
     }
+}
+
+/// A stream that has something of its own to send after each read, as TLS may, which goes out with a flush.
+struct Answering {
+    stream: DuplexStream,
+    owes: bool,
+}
+
+impl AsyncRead for Answering {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.owes = true;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Answering {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.owes = false;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn what_a_read_of_either_side_makes_due_is_sent_at_once() {
+    run(async || {
+        let ((_client, ours), (_backend, theirs)) = (duplex(PIPE), duplex(PIPE));
+        let mut client = Answering { stream: ours, owes: false };
+        let backend = Answering { stream: theirs, owes: false };
+        let mut relay = Relay::new(&mut client, backend, Box::new(Script::new()), b"", Vec::new(), pace());
+        let mut clock = pin!(sleep_until(relay.deadline()));
+        assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut()).is_pending())).await);
+        let owe = (relay.client.owes, relay.backend.as_ref().is_some_and(|backend| backend.owes));
+        assert_eq!(owe, (false, false));
+    });
 }
