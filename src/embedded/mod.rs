@@ -6,7 +6,7 @@
 //! Promises:
 //! - **One account per local part.** Mail to `ann@example.org` and to `ann@anything.else` lands in the account
 //!   `ann`; `ann` and `ann@anything` with any password (or none) open it. Case does not matter. An account is made
-//!   by the first message or the first login.
+//!   by the first RCPT or the first login.
 //! - **A message comes back byte for byte**: SMTP takes out the dot stuffing and nothing else, and adds nothing
 //!   (no `Received`, no `Return-Path`). POP3 alone adds a line end where the last line has none.
 //! - **Everything is bounded** ([`Capacity`]): what does not fit is 452 4.3.1, 552 5.3.4, `NO [OVERQUOTA]`.

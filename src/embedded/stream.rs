@@ -1,6 +1,7 @@
 //! The client's connection: lines and bytes in, replies out, both bounded.
 //!
-//! Replies are collected and sent when more input is needed, so that pipelined commands are answered in one write.
+//! Replies are collected and sent when more input is needed or they are many, so that pipelined commands are answered in
+//! few writes.
 
 use std::io;
 
@@ -78,6 +79,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// The next line. May be dropped and called again: no byte is lost, provided that all was flushed.
     pub(super) async fn line(&mut self, limit: usize) -> io::Result<Heard> {
+        // A client that pipelines many commands with long replies has to read them.
+        if self.output.len() > WRITE {
+            self.flush().await?;
+        }
         loop {
             let (heard, length) = match line::first(self.input.peek(), limit) {
                 Line::Whole { text, length } => (Heard::Line(text.to_vec()), length),
@@ -120,6 +125,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn replies_to_pipelined_commands_are_not_collected_for_ever() {
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let reading = tokio::spawn(async move {
+            client.write_all(&b"LIST\r\n".repeat(100)).await.unwrap();
+            tokio::io::copy(&mut client, &mut tokio::io::sink()).await.unwrap()
+        });
+        let (mut stream, mut most) = (Stream::new(server), 0);
+        for _ in 0..100 {
+            assert!(matches!(stream.line(10).await.unwrap(), Heard::Line(_)));
+            stream.say([b'x'; WRITE / 2]);
+            most = most.max(stream.output.len());
+        }
+        stream.close().await.unwrap();
+        assert!(most < 2 * WRITE, "{most}");
+        drop(stream);
+        assert_eq!(reading.await.unwrap(), 100 * (WRITE as u64 / 2 + 2));
+    }
 
     async fn heard(sent: &[u8], limit: usize) -> Vec<Heard> {
         let (client, server) = tokio::io::duplex(1 << 16);
