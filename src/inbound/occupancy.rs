@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::Notify;
 
 /// Connections beyond `max-connections` that are answered with a refusal at once; more wait in the kernel's queue.
-const RESERVE: usize = 64;
+pub const RESERVE: usize = 64;
 
 /// The count of one listener, over all its addresses, workers and reloads.
 #[derive(Debug, Default)]
