@@ -214,6 +214,19 @@ fn a_backend_that_says_nothing_is_waited_for_once_by_all() {
 }
 
 #[test]
+fn a_silent_backend_is_waited_for_no_longer_than_a_command_may_take() {
+    let silent = Fake::start(|mut talk, _| drop(talk.rest()));
+    let gateway = Gateway::builder()
+        .listener("smtp", "smtp", silent.address())
+        .with("smtp", "timeout.command = \"1s\"")
+        .backend("smtp", "timeout.greeting = \"1h\"")
+        .start();
+    let mut talk = gateway.talk("smtp", Security::Plain);
+    talk.reply("220");
+    assert_eq!(keywords(&talk.send("EHLO a\r\n").reply("250")), ["STARTTLS"]);
+}
+
+#[test]
 fn an_extension_that_is_gone_matters_only_where_it_is_used() {
     let offer = |number| -> &'static [&'static str] { if number == 0 { ALL } else { &["SIZE"] } };
     let used = [

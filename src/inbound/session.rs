@@ -184,9 +184,10 @@ impl Visit {
 
     /// Finds out what the backend offers and lets the greeter say so.
     async fn learn(&self, greeter: &mut dyn Greeter, stream: &mut TcpStream) -> Result<(), Ended> {
-        let offered = self.entry.backend.extensions(&self.world.resolver).await;
+        let offered = timeout_at(self.patience(), self.entry.backend.extensions(&self.world.resolver)).await;
         let mut output = Vec::new();
-        greeter.learn(offered, &mut output);
+        // Who waits for too many silent addresses is offered what a backend offers that cannot be asked.
+        greeter.learn(offered.unwrap_or_default(), &mut output);
         let deadline = Instant::now() + self.entry.config.timeouts.command;
         drive::send(stream, &output, deadline).await.map_err(stopped)
     }
