@@ -1,7 +1,13 @@
 //! The log: human text on a terminal, JSON for machines, and nothing of a peer's that could forge a line.
 
-use std::{fmt, io::IsTerminal};
+use std::{
+    fmt,
+    io::IsTerminal,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use tokio::time::Instant;
 use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 
 /// How log lines are written.
@@ -31,6 +37,28 @@ pub fn start(format: Format, level: &str) {
         Format::Text => log.try_init(),
         Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
     };
+}
+
+/// Lets a line of a kind be written once a minute, however often there is reason for it.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    last: Mutex<Option<Instant>>,
+}
+
+/// How long a [`Throttle`] holds lines back.
+const PAUSE: Duration = Duration::from_secs(60);
+
+impl Throttle {
+    /// Whether the line is to be written now; then not again for a minute.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= PAUSE);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 /// Longest piece of peer text in a log line, in bytes (spec §6).
@@ -97,6 +125,19 @@ mod tests {
         assert_eq!(Shown("a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\u{1b}[31m");
         assert_eq!(Shown("a\u{202e}b\u{9b}\x7f").to_string(), "a\\u{202e}b\\u{9b}\\u{7f}");
         assert_eq!(Shown("grüße").to_string(), "grüße");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_of_a_kind_is_due_once_a_minute() {
+        let throttle = Throttle::default();
+        let mut written = Vec::new();
+        for second in 0..150 {
+            if throttle.is_due() {
+                written.push(second);
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(written, [0, 60, 120]);
     }
 
     #[test]

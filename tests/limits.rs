@@ -142,6 +142,31 @@ fn without_descriptors_accepting_waits_and_running_sessions_go_on() {
 }
 
 #[test]
+fn a_shortage_of_descriptors_is_not_held_against_the_backend() {
+    let gateway = Gateway::builder()
+        .listener("imap", "imap", fake("imap").address())
+        .under(&["prlimit", "--nofile=64:64"])
+        .start();
+    let mut first = Talk::to(gateway.address("imap"));
+    plain::greet("imap", &mut first);
+    let many: Vec<_> = (0..80).map(|_| Talk::to(gateway.address("imap"))).collect();
+    gateway.log_line("accept to fail", |line| {
+        line["message"].as_str().is_some_and(|text| text.starts_with("connections cannot be accepted"))
+    });
+    plain::start_tls("imap", &mut first);
+    first.tls(gateway.authority.roots()).expect(refusal("imap"));
+    assert_eq!(gateway.session("imap", "limited")["reason"], "shortage");
+    gateway.log_line("a warning", |line| {
+        line["level"] == "WARN" && line["message"].as_str().is_some_and(|text| text.contains("for want of resources"))
+    });
+    // Who comes next is greeted, as nothing is known against the backend.
+    drop(many);
+    assert_eq!(gateway.count(|line| line["message"] == "no address of the backend answers"), 0);
+    let served = eventually(|| is_greeted(gateway.address("imap")).then_some(()));
+    assert!(served.is_some(), "nobody is served after the shortage");
+}
+
+#[test]
 fn a_listener_that_needs_more_descriptors_than_there_are_is_warned_about() {
     let gateway = Gateway::builder()
         .listener("imap", "imap", fake("imap").address())

@@ -4,6 +4,8 @@ mod extensions;
 
 use std::{
     collections::HashSet,
+    fmt::{self, Display},
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -26,6 +28,7 @@ use crate::{
         dns::Resolver,
     },
     proto::{self, Complaint, Protocol},
+    telemetry::Throttle,
 };
 
 /// How long a backend counts as down after no address of it answered: new clients are told so at once meanwhile.
@@ -49,6 +52,7 @@ pub struct Backend {
     /// Milliseconds after `born` until which it counts as down.
     down_until: AtomicU64,
     failing: AtomicBool,
+    shortages: Throttle,
     complained: Mutex<HashSet<Complaint>>,
 }
 
@@ -70,6 +74,8 @@ pub enum DialFault {
     Down,
     /// It sent something behind its greeting, unasked.
     SpokeUnasked,
+    /// mailward has no descriptor or memory left for a connection. That is not held against the backend.
+    Shortage,
 }
 
 impl Backend {
@@ -85,6 +91,7 @@ impl Backend {
             born: Instant::now(),
             down_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            shortages: Throttle::default(),
             complained: Mutex::default(),
         }
     }
@@ -108,61 +115,67 @@ impl Backend {
     pub async fn dial(&self, resolver: &Resolver) -> Result<Dialled, DialFault> {
         let mut reasons = Vec::new();
         for address in &self.config.addresses {
-            match self.try_address(address, resolver, &mut reasons).await {
-                Some(Ok(dialled)) => {
-                    self.answered();
-                    return Ok(dialled);
-                }
-                Some(Err(fault)) => {
-                    self.complain(Complaint::SpokeUnasked);
-                    return Err(fault);
-                }
-                None => {}
+            if let Some(dialled) = self.try_address(address, resolver, &mut reasons).await? {
+                self.answered();
+                return Ok(dialled);
             }
         }
         self.failed(&reasons);
         Err(DialFault::Down)
     }
 
-    /// Dials one configured address, which may be a name with several. `None`: it did not answer, for the reason
-    /// that is added to `reasons`.
+    /// Dials one configured address, which may be a name with several. `None`: it did not answer, for the reasons
+    /// that are added to `reasons`.
     async fn try_address(
         &self,
         address: &Address,
         resolver: &Resolver,
         reasons: &mut Vec<String>,
-    ) -> Option<Result<Dialled, DialFault>> {
-        for target in self.targets(address, resolver, reasons).await {
-            let label = target.to_string();
-            match self.connect(target).await {
-                Ok(stream) => match self.greeted(stream, label.clone()).await {
-                    Ok(outcome) => return Some(outcome),
-                    Err(reason) => reasons.push(format!("{label}: {reason}")),
-                },
-                Err(reason) => reasons.push(format!("{label}: {reason}")),
+    ) -> Result<Option<Dialled>, DialFault> {
+        let targets = match self.targets(address, resolver).await {
+            Ok(targets) => targets,
+            Err(error) => {
+                reasons.push(self.reason(address, &error)?);
+                return Ok(None);
+            }
+        };
+        for target in targets {
+            let address = target.to_string();
+            let mut stream = match self.connect(target).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    reasons.push(self.reason(&address, &error)?);
+                    continue;
+                }
+            };
+            match self.greeting(&mut stream).await {
+                Ok((greeting, end)) if end < greeting.len() => {
+                    self.complain(Complaint::SpokeUnasked);
+                    return Err(DialFault::SpokeUnasked);
+                }
+                Ok((greeting, _)) => return Ok(Some(Dialled { stream, greeting, address })),
+                Err(reason) => reasons.push(format!("{address}: {reason}")),
             }
         }
-        None
+        Ok(None)
     }
 
-    async fn targets(&self, address: &Address, resolver: &Resolver, reasons: &mut Vec<String>) -> Vec<Target> {
+    /// The places that a configured address means.
+    async fn targets(&self, address: &Address, resolver: &Resolver) -> Result<Vec<Target>, Arc<io::Error>> {
         let port = |port: &Option<u16>| port.unwrap_or(self.protocol.default_port());
         match address {
-            Address::Ip(ip, at) => vec![Target::Tcp(SocketAddr::new(*ip, port(at)))],
-            Address::Unix(path) => vec![Target::Unix(path.clone())],
-            Address::Embedded => vec![Target::Embedded],
+            Address::Ip(ip, at) => Ok(vec![Target::Tcp(SocketAddr::new(*ip, port(at)))]),
+            Address::Unix(path) => Ok(vec![Target::Unix(path.clone())]),
+            Address::Embedded => Ok(vec![Target::Embedded]),
             Address::Name(name, at) => {
-                match timeout(self.config.connect_timeout, resolver.resolve(name, port(at))).await {
-                    Ok(Ok(found)) => return found.into_iter().map(Target::Tcp).collect(),
-                    Ok(Err(error)) => reasons.push(format!("{name}: {error}")),
-                    Err(_) => reasons.push(format!("{name}: not resolved within {:?}", self.config.connect_timeout)),
-                }
-                Vec::new()
+                let found = timeout(self.config.connect_timeout, resolver.resolve(name, port(at))).await;
+                let found = found.unwrap_or_else(|_| Err(Arc::new(self.too_late("not resolved"))))?;
+                Ok(found.into_iter().map(Target::Tcp).collect())
             }
         }
     }
 
-    async fn connect(&self, target: Target) -> Result<BackendStream, String> {
+    async fn connect(&self, target: Target) -> io::Result<BackendStream> {
         let connected = async {
             match target {
                 Target::Tcp(address) => connect::tcp(address).await,
@@ -170,10 +183,23 @@ impl Backend {
                 Target::Embedded => Ok(BackendStream::Embedded(self.open_store())),
             }
         };
-        match timeout(self.config.connect_timeout, connected).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no connection within {:?}", self.config.connect_timeout)),
+        timeout(self.config.connect_timeout, connected).await.unwrap_or_else(|_| Err(self.too_late("no connection")))
+    }
+
+    fn too_late(&self, what: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {:?}", self.config.connect_timeout))
+    }
+
+    /// Why an address cannot be had, for the log. An error where the fault is not the address's: the next one would
+    /// meet it too.
+    fn reason(&self, address: impl Display, error: &io::Error) -> Result<String, DialFault> {
+        if !connect::is_shortage(error) {
+            return Ok(format!("{address}: {error}"));
         }
+        if self.shortages.is_due() {
+            tracing::warn!(backend = self.id(), %error, "the backend cannot be dialled for want of resources");
+        }
+        Err(DialFault::Shortage)
     }
 
     fn open_store(&self) -> DuplexStream {
@@ -186,8 +212,8 @@ impl Backend {
         ours
     }
 
-    /// Reads the whole greeting.
-    async fn greeted(&self, mut stream: BackendStream, address: String) -> Result<Result<Dialled, DialFault>, String> {
+    /// Reads the whole greeting and what came with it; says where the greeting ends, or why there is none.
+    async fn greeting(&self, stream: &mut BackendStream) -> Result<(Vec<u8>, usize), String> {
         let read = async {
             let mut greeting = Vec::new();
             loop {
@@ -204,12 +230,8 @@ impl Backend {
                 }
             }
         };
-        match timeout(self.config.greeting_timeout, read).await {
-            Err(_) => Err(format!("no greeting within {:?}", self.config.greeting_timeout)),
-            Ok(Err(reason)) => Err(reason),
-            Ok(Ok((greeting, end))) if end < greeting.len() => Ok(Err(DialFault::SpokeUnasked)),
-            Ok(Ok((greeting, _))) => Ok(Ok(Dialled { stream, greeting, address })),
-        }
+        let late = |_| Err(format!("no greeting within {:?}", self.config.greeting_timeout));
+        timeout(self.config.greeting_timeout, read).await.unwrap_or_else(late)
     }
 
     fn answered(&self) {
@@ -259,8 +281,8 @@ enum Target {
     Embedded,
 }
 
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),

@@ -236,6 +236,7 @@ impl Visit {
             }
             Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
             Ok(Err(DialFault::SpokeUnasked)) => Ended(Outcome::BackendLost, "backend-spoke-unasked"),
+            Ok(Err(DialFault::Shortage)) => Ended(Outcome::Limited, "shortage"),
             // Not held against the backend: the client may have come late.
             Err(_) => Ended(Outcome::BackendDown, "dial-timeout"),
         };

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
@@ -52,6 +53,12 @@ pub async fn unix(path: &Path) -> io::Result<BackendStream> {
             connected => return connected.map(BackendStream::Unix),
         }
     }
+}
+
+/// Whether connecting failed because this process or machine has run out of something, whoever was to be reached.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 /// How long a TCP connection is silent before the kernel asks whether the peer is still there.

@@ -11,6 +11,8 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::telemetry::Throttle;
+
 /// Connections that the kernel holds for a socket until they are accepted.
 const BACKLOG: i32 = 4096;
 
@@ -64,6 +66,7 @@ pub fn probe(address: SocketAddr, v6_only: bool) -> io::Result<()> {
 pub struct Acceptor {
     listener: TcpListener,
     pause: Duration,
+    warnings: Throttle,
 }
 
 /// The first and the longest pause after accept failed for want of a resource.
@@ -75,7 +78,7 @@ impl Acceptor {
     /// # Errors
     /// Where the runtime cannot watch it.
     pub fn new(socket: StdListener) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(socket)?, pause: PAUSE.0 })
+        Ok(Self { listener: TcpListener::from_std(socket)?, pause: PAUSE.0, warnings: Throttle::default() })
     }
 
     /// The next connection, with the peer's address unmapped. Waits out failures.
@@ -97,7 +100,8 @@ impl Acceptor {
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             return;
         }
-        if self.pause == PAUSE.0 {
+        // Not at each shortage: one connection that ends lets another in, and then there is none again.
+        if self.warnings.is_due() {
             tracing::warn!(error = %error, "connections cannot be accepted; waiting for resources");
         }
         tokio::time::sleep(self.pause).await;

@@ -53,9 +53,9 @@ impl Backend {
     }
 
     async fn ask_all(&self, resolver: &Resolver) -> Option<Extensions> {
-        let (mut common, mut reasons) = (None, Vec::new());
+        let mut common = None;
         for address in &self.config.addresses {
-            for target in self.targets(address, resolver, &mut reasons).await {
+            for target in self.targets(address, resolver).await.unwrap_or_default() {
                 let Some(offered) = self.ask(target).await else { continue };
                 common = Some(common.map_or(offered, |common: Extensions| common.common(offered)));
             }
