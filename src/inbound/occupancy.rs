@@ -25,7 +25,7 @@ pub enum Place {
     Session(Slot),
     /// A short refusal in the protocol's words.
     Refusal(Slot),
-    /// Nothing: others took the last places meanwhile.
+    /// Nothing: others took the last places meanwhile. It is closed without a word: one would need a place too.
     None,
 }
 
@@ -43,7 +43,7 @@ impl Occupancy {
         self.sessions.load(Ordering::Relaxed)
     }
 
-    /// Waits for a place to become free, unless there is one for a connection now.
+    /// Whether there is a place for a connection now. If not, waits until one is free before it says so: ask again.
     pub async fn room(&self, max: usize) -> bool {
         let freed = self.freed.notified();
         if self.sessions() < max || self.refusals.load(Ordering::Relaxed) < RESERVE {

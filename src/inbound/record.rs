@@ -78,6 +78,8 @@ pub(super) struct Record {
     pub client_tls: &'static str,
     pub user: Option<Box<str>>,
     pub backend: String,
+    /// What the client has sent and was sent since it was joined with a backend: not what was said before TLS, nor
+    /// to a client that was not joined.
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub ended: Ended,

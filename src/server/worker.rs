@@ -132,6 +132,6 @@ fn admit(bind: &Bind, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>)
                 session::refuse(stream, peer, entry, world).await;
             });
         }
-        Place::None => {}
+        Place::None => drop(stream),
     }
 }
