@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use support::{
-    ALICE, Curl, Dovecot, Exim, Mbsync, Postfix, Python, Recorder, Scratch, Supervised, Swaks, Target, assert_carries,
-    message,
+    ALICE, Curl, Dovecot, Exim, Mbsync, Named, Postfix, Python, Recorder, Scratch, Supervised, Swaks, Target,
+    assert_carries, message,
 };
 
 const BOB: &str = "bob@example.net";
@@ -143,6 +143,17 @@ fn imaplib_idles_until_a_message_comes() {
     Swaks::at(&Target::plain(dovecot.lmtp())).lmtp().send(BOB, ALICE, &message("now", 500)).succeeds();
     assert_eq!(idle.line(), "* 1 EXISTS");
     assert_eq!(idle.line(), "done");
+}
+
+#[test]
+fn bind_answers_for_its_zones_and_those_it_copies() {
+    let records = "hello TXT \"one\"\nhello TXT \"another\"";
+    let primary = Named::builder().zone_with("example.org", records, "").zone("sub.example.org").start();
+    let secondary = Named::builder().secondary("example.org", &primary).start();
+    for named in [&primary, &secondary] {
+        assert_eq!(named.texts("hello.example.org"), ["another", "one"]);
+        assert!(named.texts("hello.sub.example.org").is_empty());
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The real components the tests put around mailward: Dovecot and Postfix as mail servers, Exim as a sender, and the programs
-//! people read and send mail with as clients.
+//! The real components the tests put around mailward: Dovecot and Postfix as mail servers, Exim as a sender, BIND as a name
+//! server, and the programs people read and send mail with as clients.
 //!
 //! A test file says `mod support;` and reads like this:
 //!
@@ -53,6 +53,7 @@ pub use process::wait::eventually;
 pub use scratch::Scratch;
 pub use servers::dovecot::{Dovecot, DovecotBuilder};
 pub use servers::exim::Exim;
+pub use servers::named::{Named, NamedBuilder};
 pub use servers::postfix::{Postfix, PostfixBuilder};
 pub use servers::recorder::{Recorded, Recorder};
 
