@@ -106,8 +106,10 @@ fn show(f: &mut fmt::Formatter<'_>, text: &str, limit: usize, risky: impl Fn(cha
 /// Whether `char` could make a line of the log look like something else.
 fn is_risky(char: char) -> bool {
     // Bidirectional controls (Unicode UAX #9) and line separators reorder or break what an operator sees.
-    let hidden =
-        matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let hidden = matches!(
+        char,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    );
     char.is_control() || char.is_whitespace() || hidden || char == '\\'
 }
 
@@ -125,6 +127,11 @@ mod tests {
         assert_eq!(Shown("a\r\nb\x1b[31m").to_string(), "a\\r\\nb\\u{1b}[31m");
         assert_eq!(Shown("a\u{202e}b\u{9b}\x7f").to_string(), "a\\u{202e}b\\u{9b}\\u{7f}");
         assert_eq!(Shown("grüße").to_string(), "grüße");
+        // Unicode UAX #9 §2: the marks, embeddings, overrides and isolates.
+        let bidi = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}');
+        for char in bidi.chain('\u{2066}'..='\u{2069}') {
+            assert_eq!(Shown(&char.to_string()).to_string(), char.escape_unicode().to_string());
+        }
     }
 
     #[tokio::test(start_paused = true)]
