@@ -117,3 +117,35 @@ impl From<CacheError> for Fault {
         Self::ours(format!("the cache is of no use: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Fault {
+        Fault::of_problem(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_subproblems_and_nothing_that_forges_a_line() {
+        let fault = of(
+            r#"{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "no\nINFO all is well", "status": 400,
+                "subproblems": [{"type": "urn:ietf:params:acme:error:caa", "detail": "CAA forbids it",
+                                 "identifier": {"type": "dns", "value": "mx.example.org"}}]}"#,
+        );
+        assert_eq!(fault.words, "no\\nINFO all is well (rejectedIdentifier); mx.example.org: CAA forbids it (caa)");
+        assert_eq!(fault.failing, Failing::Refused);
+    }
+
+    #[test]
+    fn whose_failing_it_is_decides_the_wait() {
+        let failing = |kind: &str, status: u16| {
+            of(&format!(r#"{{"type": "urn:ietf:params:acme:error:{kind}", "status": {status}}}"#)).failing
+        };
+        assert_eq!(failing("rateLimited", 429), Failing::Limited);
+        assert_eq!(failing("serverInternal", 500), Failing::Unreachable);
+        assert_eq!(failing("badNonce", 400), Failing::Unreachable);
+        assert_eq!(failing("unauthorized", 403), Failing::Refused);
+        assert_eq!(failing("malformed", 503), Failing::Unreachable);
+    }
+}

@@ -418,3 +418,6 @@ fn spread(bytes: &[u8]) -> Spread {
     let digest = digest(&SHA256, bytes);
     Spread::from_be_bytes([digest.as_ref()[0], digest.as_ref()[1]])
 }
+
+#[cfg(test)]
+mod tests;
