@@ -3,10 +3,8 @@
 //! `ARCHITECTURE.md` shows how the parts fit together.
 #![deny(unsafe_code)]
 
-// In the order data flows: text becomes a configuration, that a snapshot, which the server serves by.
-#[rustfmt::skip]
-pub mod config;
 pub mod acme;
+pub mod config;
 pub mod embedded;
 pub mod inbound;
 pub mod net;

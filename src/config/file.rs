@@ -2,7 +2,13 @@
 //!
 //! Nothing is decided here beyond each value's own type and range; `resolve` and `rules` put the values together.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::{Path, PathBuf}, sync::OnceLock, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use toml::de::DeTable;
 
@@ -79,7 +85,8 @@ pub(super) struct BackendTable {
 pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
     let base = found.base().to_owned();
     Section::root(document, found, |root| {
-        let (server, listeners) = root.within("server", |table| (server(table, &base), table.each("listener", listener)));
+        let (server, listeners) =
+            root.within("server", |table| (server(table, &base), table.each("listener", listener)));
         let certificates = root.each("certificate", certificate);
         let backends = root.each("backend", |id, table| backend(id, table, &base));
         File { server, listeners, certificates, backends }

@@ -1,6 +1,11 @@
 //! Defaults and overrides: what the file says becomes what holds for each listener (spec §3.1, §3.5).
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Backend, Certificate, CertificateSource, Config, HttpListener, Listener, Server, Timeouts, Tls,
