@@ -9,7 +9,10 @@ use std::{
 };
 
 use mailward::{
-    config::{self, Address, CertificateSource, Cipher, Config, Group, Listener, Problems, TlsVersion},
+    config::{
+        self, Address, CertificateSource, Challenge, Cipher, Config, DnsProvider, Exec, Group, KeyType, Listener,
+        Problems, Rfc2136, TlsVersion, TsigAlgorithm,
+    },
     proto::{Protocol, smtp::DomainPattern},
 };
 use toml::de::{DeTable, DeValue};
@@ -185,6 +188,72 @@ fn state_control_and_roots_are_beside_the_file_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_table_for_an_authority_needs_no_more_than_where_it_is_and_the_names() {
+    let (folder, config) = (fixtures("good"), good("acme.toml"));
+    let acme = &config.acme["minimal"];
+    assert_eq!(acme.directory, "https://acme.example/directory");
+    assert_eq!(acme.domains, ["mail.example.org"]);
+    assert_eq!((&acme.challenge, &acme.key_types[..]), (&Challenge::TlsAlpn01, &[KeyType::EcdsaP256][..]));
+    assert_eq!((acme.reuse_key, acme.renew_before, acme.default), (true, seconds(30 * 86_400), true));
+    assert_eq!((acme.contact.len(), &acme.binding, acme.ca.len()), (0, &None, 0));
+    assert_eq!((&acme.profile, &acme.preferred_chain), (&None, &None));
+    assert_eq!(acme.file(KeyType::EcdsaP256), folder.join("certs/acme/minimal/ecdsa-p256.pem"));
+}
+
+#[test]
+fn every_key_for_an_authority_is_heard() {
+    let config = good("acme.toml");
+    let acme = &config.acme["full"];
+    assert_eq!(acme.challenge, Challenge::Http01);
+    assert_eq!(acme.contact, ["mailto:ops@example.org", "mailto:postmaster@example.org", "tel:+123"]);
+    assert_eq!(acme.key_types, [KeyType::Rsa2048, KeyType::EcdsaP384]);
+    assert_eq!((acme.reuse_key, acme.renew_before, acme.default), (false, seconds(10 * 86_400), false));
+    assert_eq!(acme.cache, Path::new("/var/lib/mailward/acme"));
+    assert_eq!((acme.profile.as_deref(), acme.preferred_chain.as_deref()), (Some("shortlived"), Some("Root X2")));
+    assert_eq!(acme.ca, [fixtures("good").join("roots.pem")]);
+    let binding = acme.binding.as_ref().unwrap();
+    assert_eq!((binding.kid.as_str(), &binding.hmac_key[..]), ("mailward", &b"secret\xff\xef"[..]));
+    assert!(!format!("{binding:?}").contains("hmac"));
+}
+
+#[test]
+fn the_only_table_about_certificates_is_the_default() {
+    let text = fs::read_to_string(fixtures("good").join("web.toml")).unwrap();
+    let (front, _) = text.split_once("[certificate.main]").unwrap();
+    let acme = |id: &str| format!("[acme.{id}]\ndirectory = \"https://acme.example/\"\ndomains = \"{id}.example\"\n");
+    let of = |text: &str| config::parse(text, Path::new("proxy.toml")).unwrap().0.acme;
+    assert!(of(&[front, &acme("alone")].concat())["alone"].default);
+    let two = of(&[front, &acme("one"), &acme("other"), "default = true\n"].concat());
+    assert!(!two["one"].default && two["other"].default);
+}
+
+#[test]
+fn dns_challenges_have_a_provider_with_what_it_needs() {
+    let config = good("acme.toml");
+    let of = |id: &str| match &config.acme[id].challenge {
+        Challenge::Dns01(dns) => dns.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (update, hook) = (of("update"), of("hook"));
+    assert_eq!((update.polling_interval, update.propagation_timeout), (seconds(1), seconds(10)));
+    assert_eq!((hook.polling_interval, hook.propagation_timeout), (seconds(15), seconds(60)));
+    let command = [fixtures("good").join("hooks/dns").to_str().unwrap().to_owned(), "-v".into(), "-v".into()];
+    assert_eq!(hook.provider, DnsProvider::Exec(Exec { command: command.to_vec(), timeout: seconds(30) }));
+    let expected = Rfc2136 {
+        server: "[2001:db8::53]:5353".parse().unwrap(),
+        tcp: true,
+        origin: Some("example.org".to_owned()),
+        ttl: seconds(30),
+        timeout: seconds(5),
+        key: "mailward".to_owned(),
+        algorithm: TsigAlgorithm::HmacSha512,
+        secret: b"secret\xff\xef".to_vec(),
+    };
+    assert!(!format!("{expected:?}").contains("secret"));
+    assert_eq!(update.provider, DnsProvider::Rfc2136(expected));
+}
+
+#[test]
 fn recipient_domains_are_kept_in_lower_case() {
     let config = good("protocols.toml");
     let domains = [
@@ -292,6 +361,34 @@ fn explain_shows_what_holds_in_the_end() {
 }
 
 #[test]
+fn explain_shows_what_is_asked_of_an_authority() {
+    let explained = config::explain(&good("acme.toml"));
+    let update = explained.split("\n\n").find(|part| part.starts_with("acme.update: ")).unwrap();
+    let expected = format!(
+        "acme.update: a certificate for example.org, *.example.org
+  directory         https://acme.example/directory
+  challenge         dns-01, updates of zone example.org at [2001:db8::53]:5353 over tcp, key mailward (hmac-sha512), \
+         ttl 30s (timeout 5s)
+  propagation       looked for every 1s, for 10s at most
+  contact           none
+  cache             {}/certs/acme/update
+  key-type          ecdsa-p256, kept at a renewal
+  renew-before      30d, where the authority does not say
+  default           no",
+        fixtures("good").display()
+    );
+    assert_eq!(update.trim_end(), expected);
+    let web = explained.split("\n\n").find(|part| part.starts_with("web: ")).unwrap();
+    let expected = "web: http on [::]:80
+  answers           http-01 challenges; 404 to everything else
+  tls               disabled
+  max-connections   8192
+  timeout           command 30s";
+    assert_eq!(web, expected);
+    assert!(!explained.contains("secret"));
+}
+
+#[test]
 fn the_shipped_file_runs_as_it_stands() {
     let (config, warnings) = config::parse(SHIPPED, Path::new("proxy.toml")).unwrap();
     assert_eq!(warnings, Problems::default());
@@ -356,7 +453,7 @@ fn uncommented(chosen: usize) -> String {
 /// The dotted names of all values, ids replaced by `<id>`.
 fn collect(table: &DeTable<'_>, path: &[&str], names: &mut BTreeSet<String>) {
     for (key, value) in table {
-        let is_id = matches!(path, ["server", "listener"] | ["certificate" | "backend"]);
+        let is_id = matches!(path, ["server", "listener"] | ["certificate" | "acme" | "backend"]);
         let path = [path, &[if is_id { "<id>" } else { key.get_ref().as_ref() }]].concat();
         match value.get_ref() {
             DeValue::Table(inner) => collect(inner, &path, names),

@@ -4,6 +4,12 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::Position;
 
+mod table;
+mod words;
+
+pub(super) use table::{AcmeTable, read};
+pub(super) use words::{ChallengeName, ProviderName};
+
 /// `[acme.<id>]`. Writing one accepts the authority's terms of service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acme {
@@ -35,7 +41,8 @@ pub struct Acme {
     pub ca: Vec<PathBuf>,
     /// `preferred-chain`: the common name of the root that the chain shall lead to, where there are several.
     pub preferred_chain: Option<String>,
-    /// `default`: used without SNI and for a name that no certificate has.
+    /// `default`: used without SNI and for a name that no certificate has. Also where it is the only table about
+    /// certificates.
     pub default: bool,
 }
 
@@ -131,6 +138,22 @@ pub struct Exec {
     pub command: Vec<String>,
     /// `timeout` of one call.
     pub timeout: Duration,
+}
+
+impl TsigAlgorithm {
+    /// Every algorithm, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::HmacSha1, Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
+    /// The name in the configuration, and in the DNS.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha1 => "hmac-sha1",
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+        }
+    }
 }
 
 impl KeyType {

@@ -1,5 +1,7 @@
 //! What holds for each listener in the end: the text of `mailward check --explain`.
 
+mod acme;
+
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
 use super::{Config, HttpListener, Listener, Tls, tls::TlsVersion};
@@ -27,6 +29,9 @@ pub fn explain(config: &Config) -> String {
     }
     for listener in config.http.values() {
         explain_http(&mut text, listener);
+    }
+    for table in config.acme.values() {
+        acme::explain(&mut text, table);
     }
     text
 }

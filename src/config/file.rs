@@ -13,6 +13,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
+    acme::{self, AcmeTable},
     findings::{Findings, Key},
     host::{self, Address},
     section::Section,
@@ -31,6 +32,7 @@ pub(super) struct File {
     pub(super) server: ServerTable,
     pub(super) listeners: Vec<ListenerTable>,
     pub(super) certificates: Vec<CertificateTable>,
+    pub(super) acme: Vec<AcmeTable>,
     pub(super) backends: Vec<BackendTable>,
 }
 
@@ -88,8 +90,9 @@ pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
         let (server, listeners) =
             root.within("server", |table| (server(table, &base), table.each("listener", listener)));
         let certificates = root.each("certificate", certificate);
+        let acme = root.each("acme", acme::read);
         let backends = root.each("backend", |id, table| backend(id, table, &base));
-        File { server, listeners, certificates, backends }
+        File { server, listeners, certificates, acme, backends }
     })
 }
 
@@ -113,7 +116,7 @@ pub fn keys() -> &'static BTreeSet<String> {
     static KEYS: OnceLock<BTreeSet<String>> = OnceLock::new();
     KEYS.get_or_init(|| {
         // The walk notes what it asks for, so that this list cannot differ from what is read.
-        let text = "[server.listener.id]\n[certificate.id]\n[backend.id]\n";
+        let text = "[server.listener.id]\n[certificate.id]\n[acme.id]\n[backend.id]\n";
         let mut found = Findings::new(text, Path::new(""));
         let (document, _) = DeTable::parse_recoverable(text);
         read(document.get_ref(), &mut found);

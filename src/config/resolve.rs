@@ -82,12 +82,15 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
     let listeners = plans.iter().filter_map(|plan| listener(plan, &file.server.shared, found));
     let http = plans.iter().filter(|plan| plan.is_http()).map(|plan| http_listener(plan, &file.server.shared, found));
     let certificates = file.certificates.iter().filter_map(|table| certificate(table, found));
+    // One certificate is its own default.
+    let alone = file.certificates.len() + file.acme.len() == 1;
+    let acme = file.acme.iter().filter_map(|table| table.resolve(alone, found));
     let backends = file.backends.iter().map(|table| backend(table, found));
     Config {
         path: path.to_owned(),
         server: server(&file.server, found),
         http: http.map(|listener| (listener.id.clone(), listener)).collect(),
-        acme: BTreeMap::new(),
+        acme: acme.map(|acme| (acme.id.clone(), acme)).collect(),
         listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
         certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
         backends: backends.map(|backend| (backend.id.clone(), Arc::new(backend))).collect::<BTreeMap<_, _>>(),

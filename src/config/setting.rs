@@ -42,6 +42,11 @@ impl<T> Setting<T> {
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
+
+    /// Whether there was a value, and it was refused.
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong)
+    }
 }
 
 impl<T: Clone> Setting<T> {

@@ -56,24 +56,39 @@ pub(super) fn word<T>(
     base: &Path,
     parse: impl FnOnce(&str) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
+    let text = expanded(value, base)?;
+    let about = |refusal: Refusal| refusal.about(value.as_str().unwrap_or_default());
+    printable(&text).and_then(|()| parse(&text)).map_err(about)
+}
+
+/// As [`word`], of a value that is shown to nobody.
+pub(super) fn secret<T>(
+    value: &DeValue<'_>,
+    base: &Path,
+    parse: impl FnOnce(&str) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let text = expanded(value, base)?;
+    printable(&text).and_then(|()| parse(&text))
+}
+
+fn expanded(value: &DeValue<'_>, base: &Path) -> Result<String, Refusal> {
     let DeValue::String(written) = value else {
         return Err(Refusal::kind(value, "a text in quotation marks is needed"));
     };
-    let text = expanded(written, base)?;
-    parse(&text).map_err(|refusal| refusal.about(written))
-}
-
-fn expanded(written: &str, base: &Path) -> Result<String, Refusal> {
     // Nearly every file ends with a line end that is not meant.
     let text = text::expand(written, base, |content| content.trim_end_matches(['\r', '\n']))
         .map_err(|error| Refusal::new(error.to_string(), error.right()))?;
     if text.is_empty() {
         return Err(Refusal::new("is empty", "write a value, or take the key out"));
     }
-    if text.chars().any(char::is_control) {
-        return Err(Refusal::new("holds a control character", "write it on one line").about(written));
-    }
     Ok(text)
+}
+
+fn printable(text: &str) -> Result<(), Refusal> {
+    if text.chars().any(char::is_control) {
+        return Err(Refusal::new("holds a control character", "write it on one line"));
+    }
+    Ok(())
 }
 
 /// A number of things or bytes within `range`.

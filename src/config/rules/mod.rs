@@ -9,8 +9,10 @@ use super::{
     resolve::Plan,
 };
 
+mod acme;
 mod backends;
 mod certificates;
+mod dns;
 mod encryption;
 mod guard;
 mod http;
@@ -30,6 +32,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
     places::check(plans, found);
     backends::check(file, plans, found);
     certificates::check(file, plans, found);
+    acme::check(file, plans, found);
 }
 
 fn hostname(file: &File, found: &mut Findings) {

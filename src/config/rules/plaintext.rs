@@ -46,8 +46,7 @@ fn allowed(plan: &Plan<'_>, protocol: Protocol, key: &Key, found: &mut Findings)
 fn refused(plan: &Plan<'_>, protocol: Protocol, require: &Key, found: &mut Findings) {
     let asked = matches!(protocol, Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve);
     let contradicted = plan.tls.implicit.is(&true).is_some();
-    let unknown = !plan.table.plaintext_auth.is_absent() && plan.table.plaintext_auth.given().is_none();
-    if !asked || contradicted || unknown {
+    if !asked || contradicted || plan.table.plaintext_auth.is_wrong() {
         return;
     }
     let consent = within(&plan.table.key, "plaintext-auth").path;

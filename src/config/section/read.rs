@@ -39,6 +39,15 @@ impl<'d> Section<'d, '_> {
         self.value(name, |value, section| section.one(&path, value, parse))
     }
 
+    /// A text of which `parse` makes a value, and which no message shows.
+    pub(in crate::config) fn secret<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Refusal>,
+    ) -> Setting<T> {
+        self.value(name, |value, section| word::secret(value, section.found.base(), parse))
+    }
+
     /// A PEM text, or macros that stand for one; they are not replaced before it is needed.
     pub(in crate::config) fn pem(&mut self, name: &'static str) -> Setting<Text> {
         let Some(Item { key, value }) = self.ask(name) else { return Setting::Absent };
@@ -59,9 +68,27 @@ impl<'d> Section<'d, '_> {
         let list = self.set(name, parse);
         let Setting::Given(Given { value, key }) = &list else { return list };
         if value.is_empty() {
-            return self.wrong(key, Refusal::new("is an empty list", "name at least one"));
+            return self.wrong(key, empty_list());
         }
         list
+    }
+
+    /// One or several texts whose order counts, and any of which may stand there twice.
+    pub(in crate::config) fn words(&mut self, name: &'static str) -> Setting<Vec<String>> {
+        let Some(Item { key, value }) = self.ask(name) else { return Setting::Absent };
+        let members = match members(value, key.offset) {
+            Ok(members) if members.is_empty() => return self.wrong(&key, empty_list()),
+            Ok(members) => members,
+            Err(refusal) => return self.wrong(&key, refusal),
+        };
+        let mut words = Vec::with_capacity(members.len());
+        for (offset, value) in members {
+            match self.one(&key.path, value, |word| Ok(word.to_owned())) {
+                Ok(word) => words.push(word),
+                Err(refusal) => return self.wrong(&Key { offset, ..key }, refusal),
+            }
+        }
+        Setting::Given(Given { value: words, key })
     }
 
     /// None, one or several texts, none of them twice.
@@ -71,13 +98,9 @@ impl<'d> Section<'d, '_> {
         parse: impl Fn(&str) -> Result<T, Refusal>,
     ) -> Setting<Vec<Given<T>>> {
         let Some(Item { key, value }) = self.ask(name) else { return Setting::Absent };
-        let members: Vec<_> = match value {
-            DeValue::Array(members) => members.iter().map(|one| (one.span().start, one.get_ref())).collect(),
-            DeValue::String(_) => vec![(key.offset, value)],
-            _ => {
-                return self
-                    .wrong(&key, Refusal::kind(value, "a text, or a list of texts, in quotation marks is needed"));
-            }
+        let members = match members(value, key.offset) {
+            Ok(members) => members,
+            Err(refusal) => return self.wrong(&key, refusal),
         };
         let mut seen = HashSet::new();
         let good: Vec<_> =
@@ -137,6 +160,19 @@ impl<'d> Section<'d, '_> {
         self.refuse(key, refusal);
         Setting::Wrong
     }
+}
+
+/// The members of a list, each with its place; a single text is a list too.
+fn members<'v>(value: &'v DeValue<'v>, offset: usize) -> Result<Vec<(usize, &'v DeValue<'v>)>, Refusal> {
+    match value {
+        DeValue::Array(members) => Ok(members.iter().map(|one| (one.span().start, one.get_ref())).collect()),
+        DeValue::String(_) => Ok(vec![(offset, value)]),
+        _ => Err(Refusal::kind(value, "a text, or a list of texts, in quotation marks is needed")),
+    }
+}
+
+fn empty_list() -> Refusal {
+    Refusal::new("is an empty list", "name at least one")
 }
 
 /// A PEM text as the file says it. Its content is read, and judged, by `tls`.
