@@ -35,7 +35,7 @@ use self::{
 use crate::{
     acme::Keepers,
     config::Problems,
-    inbound::session::World,
+    inbound::World,
     net::{Stage, dns::Resolver, listen},
     reload,
     snapshot::{Bind, Lasting, Snapshot},
@@ -180,7 +180,7 @@ impl Server {
     pub fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
         let snapshot = self.shared.snapshot.load();
         let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = |bind: &Bind| snapshot.entry_at(bind).is_some_and(|entry| entry.config.id == listener);
+        let own = |bind: &Bind| snapshot.entry_at(bind).is_some_and(|entry| entry.id == listener);
         snapshot.binds().filter(own).filter_map(|bind| bound.get(&bind).copied()).collect()
     }
 

@@ -6,16 +6,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rustls::ServerConfig;
-
 use crate::{
     acme::Answers,
-    config::{self, Config, Problems},
+    config::{Config, Problems},
     embedded,
-    inbound::{backend::Backend, occupancy::Occupancy},
-    proto,
-    tls::{self, CertStore, Certificates, Sources, TicketKeys},
+    inbound::occupancy::Occupancy,
+    tls::{CertStore, Certificates, Sources, TicketKeys},
 };
+
+mod check;
+mod entry;
+
+use entry::Parts;
+pub use entry::{Entry, Mail, Service};
 
 /// The configuration in force, ready for use. A session takes its [`Entry`] at accept and keeps it.
 #[derive(Debug)]
@@ -25,21 +28,6 @@ pub struct Snapshot {
     /// The certificates that handshakes choose from; they are swapped inside.
     pub certificates: Arc<CertStore>,
     entries: BTreeMap<String, Arc<Entry>>,
-}
-
-/// A listener, ready for use.
-#[derive(Debug)]
-pub struct Entry {
-    /// What the file says.
-    pub config: config::Listener,
-    /// What its protocol's machines are told.
-    pub settings: Arc<proto::Settings>,
-    /// What its handshakes negotiate; `None` where TLS is off.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// Where its sessions go.
-    pub backend: Arc<Backend>,
-    /// How many sessions it has; outlives the snapshot.
-    pub occupancy: Arc<Occupancy>,
 }
 
 /// What outlives snapshots: a reload changes settings, not what has happened so far.
@@ -92,12 +80,14 @@ impl Snapshot {
             return None;
         }
         let certificates = sources.certificates();
-        check_certificates(&config, &certificates, problems);
-        let certificates = Arc::new(CertStore::new(certificates, lasting.answers.tls.clone()));
+        check::check(&config, &certificates, problems);
+        let certificates = Arc::new(CertStore::new(certificates));
         let mut entries = BTreeMap::new();
-        for listener in config.listeners.values() {
-            let entry = build_entry(listener, &config, &certificates, lasting, problems);
-            entries.extend(entry.map(|entry| (listener.id.clone(), Arc::new(entry))));
+        for (id, at, made) in (Parts { config: &config, certificates: &certificates, lasting }).entries() {
+            match made {
+                Ok(entry) => drop(entries.insert(id.to_owned(), Arc::new(entry))),
+                Err(error) => problems.error(at, &format!("server.listener.{id}.tls"), error.to_string(), ""),
+            }
         }
         let snapshot = Self { config, certificates, entries };
         (!problems.fatal()).then_some(Built { snapshot, sources })
@@ -105,7 +95,7 @@ impl Snapshot {
 
     /// Whether every listener could serve its sessions with `certificates`; what could not goes to `problems`.
     pub fn check(&self, certificates: &Certificates, problems: &mut Problems) {
-        check_certificates(&self.config, certificates, problems);
+        check::check(&self.config, certificates, problems);
     }
 
     /// The listener that has `id`.
@@ -116,24 +106,20 @@ impl Snapshot {
 
     /// Every socket that is to be open.
     pub fn binds(&self) -> impl Iterator<Item = Bind> {
-        self.entries.values().flat_map(|entry| {
-            let id = &entry.config.id;
-            entry.config.bind.iter().map(|address| Bind::new(*address, id, self.v6_only(*address)))
-        })
+        self.entries
+            .values()
+            .flat_map(|entry| entry.bind.iter().map(|address| Bind::new(*address, &entry.id, self.v6_only(*address))))
     }
 
     /// The listener that a socket belongs to.
     #[must_use]
     pub fn entry_at(&self, bind: &Bind) -> Option<&Arc<Entry>> {
-        self.entries.values().find(|entry| {
-            let id = &entry.config.id;
-            entry.config.bind.iter().any(|address| bind.is(*address, id))
-        })
+        self.entries.values().find(|entry| entry.bind.iter().any(|address| bind.is(*address, &entry.id)))
     }
 
     /// An IPv6 socket takes IPv4 too, unless the same port is also bound for IPv4.
     fn v6_only(&self, address: SocketAddr) -> bool {
-        let mut all = self.entries.values().flat_map(|entry| &entry.config.bind);
+        let mut all = self.entries.values().flat_map(|entry| &entry.bind);
         address.is_ipv6() && all.any(|other| other.is_ipv4() && other.port() == address.port())
     }
 }
@@ -156,67 +142,5 @@ impl Bind {
 
     fn is(&self, address: SocketAddr, listener: &str) -> bool {
         self.address == address && self.listener.as_deref().is_none_or(|mine| mine == listener)
-    }
-}
-
-fn build_entry(
-    listener: &config::Listener,
-    config: &Config,
-    certificates: &Arc<CertStore>,
-    lasting: &Lasting,
-    problems: &mut Problems,
-) -> Option<Entry> {
-    let tls = match &listener.tls {
-        None => None,
-        Some(tls) => {
-            let built = lasting
-                .tickets
-                .of(&listener.id)
-                .and_then(|tickets| tls::server_config(tls, listener.protocol, certificates.clone(), tickets));
-            let key = format!("server.listener.{}.tls", listener.id);
-            Some(built.map_err(|error| problems.error(&listener.at, &key, error.to_string(), "")).ok()?)
-        }
-    };
-    let hostname = &config.server.hostname;
-    // Resolution has checked that the id exists.
-    let backend = config.backends.get(&listener.backend)?.clone();
-    Some(Entry {
-        settings: Arc::new(proto::Settings {
-            protocol: listener.protocol,
-            hostname: hostname.clone(),
-            require: listener.require,
-            plaintext_auth: listener.plaintext_auth,
-            limits: listener.limits,
-            guard: listener.guard.clone(),
-        }),
-        tls,
-        backend: Arc::new(Backend::new(backend, listener.protocol, hostname.clone(), lasting.store.clone())),
-        occupancy: lasting.occupancy(&listener.id),
-        config: listener.clone(),
-    })
-}
-
-fn check_certificates(config: &Config, certificates: &Certificates, problems: &mut Problems) {
-    for listener in config.listeners.values() {
-        check_listener(listener, certificates, problems);
-    }
-}
-
-/// A listener with a name that none of its suites can serve would fail every handshake for it.
-fn check_listener(listener: &config::Listener, certificates: &Certificates, problems: &mut Problems) {
-    let Some(tls) = &listener.tls else { return };
-    let key = format!("server.listener.{}.tls", listener.id);
-    if certificates.is_empty() {
-        problems.error(&listener.at, &key, "there is no certificate", "add a [certificate.<id>] table");
-    }
-    for (name, kinds) in certificates.kinds() {
-        if kinds.iter().any(|kind| tls::can_serve(tls, *kind)) {
-            continue;
-        }
-        let name = name.map_or_else(|| "the default certificate".to_owned(), |name| format!("the one for {name}"));
-        let kinds: Vec<_> = kinds.iter().map(ToString::to_string).collect();
-        let what = format!("every cipher that {name} ({}) could use is disabled", kinds.join(", "));
-        problems.error(&listener.at, &key, what, "take one out of disable-ciphers or disable-protocols");
-        return;
     }
 }

@@ -10,9 +10,9 @@ use std::thread;
 
 use mailward::{
     config,
-    inbound::session::{World, size_of_future},
+    inbound::{World, session::size_of_future},
     net::{Stage, dns::Resolver},
-    snapshot::{Lasting, Snapshot},
+    snapshot::{Lasting, Service, Snapshot},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Fake, Gateway, GatewayBuilder, Talk, figure, plain, size};
@@ -30,7 +30,8 @@ fn the_future_of_an_idle_session_is_small() {
                 [certificate.main]\nself-signed = [\"localhost\"]\n[backend.mail]\naddress = \"127.0.0.1:1\"\n";
     let (config, mut problems) = config::parse(text, Path::new("proxy.toml")).expect("a good configuration");
     let built = Snapshot::build(config, &Lasting::default(), false, &mut problems);
-    let entry = built.expect("a snapshot").snapshot.entry("imaps").expect("a listener").clone();
+    let snapshot = built.expect("a snapshot").snapshot;
+    let Service::Mail(mail) = &snapshot.entry("imaps").expect("a listener").service;
     assert!(!problems.fatal());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let bytes = runtime.block_on(async {
@@ -44,7 +45,7 @@ fn the_future_of_an_idle_session_is_small() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-        size_of_future(entry, Arc::new(world), stream)
+        size_of_future(mail.clone(), Arc::new(world), stream)
     });
     figure(&format!("the future of a session: {bytes} bytes"));
     assert!(bytes <= FUTURE, "{bytes} bytes");

@@ -1,6 +1,10 @@
 //! From an accepted connection to the last byte: the life of a client, and the backend behind it.
 
 pub mod backend;
+pub(crate) mod handshake;
 pub mod occupancy;
-mod record;
+pub(crate) mod record;
 pub mod session;
+mod world;
+
+pub use world::World;

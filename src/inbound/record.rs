@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use crate::{net::relay::End, proto::Protocol, telemetry::Shown, tls::Facts};
+use crate::{net::relay::End, telemetry::Shown, tls::Facts};
 
 /// How a session ended, for the `outcome` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// In good order.
     Ok,
     /// The client went away in the middle.
@@ -48,7 +48,7 @@ impl Outcome {
 
 /// An outcome with its reason, a fixed word.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended(pub Outcome, pub &'static str);
+pub(crate) struct Ended(pub Outcome, pub &'static str);
 
 impl From<End> for Ended {
     fn from(end: End) -> Self {
@@ -68,10 +68,10 @@ impl From<End> for Ended {
 /// What is known of a session so far. It writes its line when it is dropped, so that a session that panicked has
 /// one too.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     pub session: u64,
     pub listener: String,
-    pub protocol: Protocol,
+    pub protocol: &'static str,
     pub peer: SocketAddr,
     pub started: Instant,
     pub tls: Option<Facts>,
@@ -85,6 +85,27 @@ pub(super) struct Record {
     pub ended: Ended,
 }
 
+impl Record {
+    /// The record of a session that has just been accepted.
+    pub(crate) fn new(session: u64, listener: &str, protocol: &'static str, peer: SocketAddr) -> Self {
+        Self {
+            session,
+            listener: listener.to_owned(),
+            protocol,
+            peer,
+            started: Instant::now(),
+            tls: None,
+            client_tls: "",
+            user: None,
+            backend: String::new(),
+            bytes_in: 0,
+            bytes_out: 0,
+            // What stands here if the session is dropped before it knows better.
+            ended: Ended(Outcome::Drained, "stopped"),
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -96,7 +117,7 @@ impl Drop for Record {
         tracing::info!(
             session = self.session,
             listener = %self.listener,
-            protocol = %self.protocol,
+            protocol = self.protocol,
             peer = %self.peer,
             sni = %Shown(&tls.server_name),
             alpn = %Shown(&tls.application),

@@ -4,25 +4,20 @@
 //! Nothing learned before TLS is used after it: the greeter is dropped there, its input proved empty
 //! ([`proto::Outcome::StartTls`]), and the filter begins anew.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::{Semaphore, watch},
-    time::{Instant, timeout, timeout_at},
+    sync::watch,
+    time::{Instant, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 
 use super::{
+    World,
     backend::{DialFault, Dialled},
+    handshake::{NO_CERTIFICATE_YET, handshake},
     record::{Ended, Outcome, Record},
 };
 use crate::{
@@ -30,27 +25,12 @@ use crate::{
         Stage,
         close::{self, LAST_WORDS},
         connect::{self, BackendStream},
-        dns::Resolver,
         drive::{self, Deadlines, Stopped},
         relay::{self, Pace},
     },
     proto::{self, Complaint, Farewell, Filter, Greeter, Input, Opening, Protocol, Start},
-    snapshot::Entry,
-    tls::{Facts, HandshakeFault, offered_version},
+    snapshot::Mail,
 };
-
-/// What every session needs of the process.
-#[derive(Debug)]
-pub struct World {
-    /// Resolves backends' names.
-    pub resolver: Resolver,
-    /// One permit for each handshake that may be under way.
-    pub handshakes: Arc<Semaphore>,
-    /// What the process is doing.
-    pub stage: watch::Receiver<Stage>,
-    /// Numbers the sessions.
-    pub sessions: Arc<AtomicU64>,
-}
 
 /// A client that can be joined with its backend.
 struct Joined {
@@ -68,12 +48,12 @@ enum Client {
 }
 
 /// Serves one client from accept to close.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, entry: Arc<Entry>, world: Arc<World>) {
+pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>) {
     connect::tune(&stream);
-    let record = record(peer, &entry, &world);
+    let record = record(peer, &mail, &world);
     let mut stage = world.stage.clone();
-    let mut visit = Visit { entry, world, record, login: Instant::now() };
-    visit.login += visit.entry.config.timeouts.login;
+    let mut visit = Visit { mail, world, record, login: Instant::now() };
+    visit.login += visit.mail.config.timeouts.login;
     // Boxed, so that the many sessions that are past this point do not carry its size.
     match Box::pin(visit.join(stream, &mut stage)).await {
         Ok(joined) => visit.relay(joined, &mut stage).await,
@@ -83,49 +63,29 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, entry: Arc<Entry>, world
 
 /// Sends away a client for whom there is no session: in the protocol's words, or with TLS from the first byte by
 /// closing.
-pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, entry: Arc<Entry>, world: Arc<World>) {
-    let mut record = record(peer, &entry, &world);
+pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>) {
+    let mut record = record(peer, &mail, &world);
     record.ended = Ended(Outcome::Limited, "max-connections");
-    if entry.config.tls.as_ref().is_none_or(|tls| !tls.implicit) {
+    if mail.config.tls.as_ref().is_none_or(|tls| !tls.implicit) {
         let mut words = Vec::new();
-        proto::refuse(&entry.settings, Farewell::Busy, &mut words);
-        // The place is free again at once: whoever waits for it shall be told soon, and a client that is refused
-        // before it has said anything loses nothing by a close without ceremony.
-        let said = timeout(LAST_WORDS, async {
-            stream.write_all(&words).await?;
-            stream.shutdown().await
-        });
-        let _ = said.await;
+        proto::refuse(&mail.settings, Farewell::Busy, &mut words);
+        close::turn_away(&mut stream, &words).await;
     }
 }
 
-fn record(peer: SocketAddr, entry: &Entry, world: &World) -> Box<Record> {
-    Box::new(Record {
-        session: world.sessions.fetch_add(1, Ordering::Relaxed) + 1,
-        listener: entry.config.id.clone(),
-        protocol: entry.config.protocol,
-        peer,
-        started: Instant::now().into_std(),
-        tls: None,
-        client_tls: "",
-        user: None,
-        backend: String::new(),
-        bytes_in: 0,
-        bytes_out: 0,
-        // What stands here if the session is dropped before it knows better.
-        ended: Ended(Outcome::Drained, "stopped"),
-    })
+fn record(peer: SocketAddr, mail: &Mail, world: &World) -> Box<Record> {
+    Box::new(Record::new(world.next_session(), &mail.config.id, mail.config.protocol.name(), peer))
 }
 
 /// The size of an idle session's future, in bytes: what the relay needs, without its heap.
 #[must_use]
-pub fn size_of_future(entry: Arc<Entry>, world: Arc<World>, stream: TcpStream) -> usize {
-    size_of_val(&serve(stream, SocketAddr::from(([0; 4], 0)), entry, world))
+pub fn size_of_future(mail: Arc<Mail>, world: Arc<World>, stream: TcpStream) -> usize {
+    size_of_val(&serve(stream, SocketAddr::from(([0; 4], 0)), mail, world))
 }
 
 /// One client's way through mailward.
 struct Visit {
-    entry: Arc<Entry>,
+    mail: Arc<Mail>,
     world: Arc<World>,
     record: Box<Record>,
     /// When the login must be through.
@@ -135,7 +95,7 @@ struct Visit {
 impl Visit {
     /// Everything up to the joined session.
     async fn join(&mut self, mut stream: TcpStream, stage: &mut watch::Receiver<Stage>) -> Result<Joined, Ended> {
-        match self.entry.config.tls.as_ref().map(|tls| tls.implicit) {
+        match self.mail.config.tls.as_ref().map(|tls| tls.implicit) {
             None => self.open(Client::Plain(stream), Start::Greeting, Vec::new()).await,
             Some(true) => {
                 let tls = self.handshake(stream).await?;
@@ -159,16 +119,16 @@ impl Visit {
 
     /// The dialogue before TLS.
     async fn talk(&mut self, stream: &mut TcpStream, stage: &mut watch::Receiver<Stage>) -> Result<Talked, Ended> {
-        let mut greeter = proto::greeter(&self.entry.settings);
-        if self.entry.backend.is_down() {
+        let mut greeter = proto::greeter(&self.mail.settings);
+        if let Some((farewell, ended)) = self.unfit() {
             let mut output = Vec::new();
-            greeter.farewell(Farewell::BackendDown, &mut output);
+            greeter.farewell(farewell, &mut output);
             let _ = drive::send(stream, &output, Instant::now() + LAST_WORDS).await;
-            return Err(Ended(Outcome::BackendDown, "greeting"));
+            return Err(ended);
         }
         let deadlines = Deadlines {
-            command: self.entry.config.timeouts.command,
-            login: self.entry.config.protocol.has_login().then_some(self.login),
+            command: self.mail.config.timeouts.command,
+            login: self.mail.config.protocol.has_login().then_some(self.login),
         };
         drive::greet(&mut *greeter, stream, deadlines).await.map_err(stopped)?;
         let mut input = Input::new();
@@ -182,56 +142,41 @@ impl Visit {
         }
     }
 
+    /// Why a client is sent away in place of a greeting, if it is. Where TLS was asked for and no certificate is there
+    /// yet, nobody goes on without it, also where TLS is not required.
+    fn unfit(&self) -> Option<(Farewell, Ended)> {
+        if self.mail.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty()) {
+            return Some((Farewell::NoCertificate, NO_CERTIFICATE_YET));
+        }
+        let down = (Farewell::BackendDown, Ended(Outcome::BackendDown, "greeting"));
+        self.mail.backend.is_down().then_some(down)
+    }
+
     /// Finds out what the backend offers and lets the greeter say so.
     async fn learn(&self, greeter: &mut dyn Greeter, stream: &mut TcpStream) -> Result<(), Ended> {
-        let offered = timeout_at(self.patience(), self.entry.backend.extensions(&self.world.resolver)).await;
+        let offered = timeout_at(self.patience(), self.mail.backend.extensions(&self.world.resolver)).await;
         let mut output = Vec::new();
         // Who waits for too many silent addresses is offered what a backend offers that cannot be asked.
         greeter.learn(offered.unwrap_or_default(), &mut output);
-        let deadline = Instant::now() + self.entry.config.timeouts.command;
+        let deadline = Instant::now() + self.mail.config.timeouts.command;
         drive::send(stream, &output, deadline).await.map_err(stopped)
     }
 
-    /// The whole handshake, under its one deadline.
     async fn handshake(&mut self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, Ended> {
-        let (Some(tls), Some(config)) = (&self.entry.config.tls, &self.entry.tls) else {
-            return Err(Ended(Outcome::TlsFailed, "not-enabled"));
-        };
-        let deadline = Instant::now() + tls.timeout;
-        let handshakes = self.world.handshakes.clone();
-        let shaken = timeout_at(deadline, async {
-            let mut hello = [0; HELLO];
-            let seen = stream.peek(&mut hello).await.unwrap_or(0);
-            self.record.client_tls = offered_version(&hello[..seen]);
-            let _permit = handshakes.acquire().await;
-            TlsAcceptor::from(config.clone()).accept(stream).await
-        });
-        match shaken.await {
-            Ok(Ok(tls)) => {
-                let facts = Facts::of(tls.get_ref().1);
-                if facts.version == "TLSv1.3" {
-                    // The part of the hello that said so may have come too late to be seen.
-                    self.record.client_tls = facts.version;
-                }
-                self.record.tls = Some(facts);
-                Ok(Box::new(tls))
-            }
-            Ok(Err(error)) => {
-                let fault = HandshakeFault::of(&error, self.record.client_tls);
-                Err(Ended(Outcome::TlsFailed, fault.reason()))
-            }
-            Err(_) => Err(Ended(Outcome::Timeout, "handshake")),
+        match &self.mail.tls {
+            Some(tls) => handshake(stream, tls, &self.world, &mut self.record).await,
+            None => Err(Ended(Outcome::TlsFailed, "not-enabled")),
         }
     }
 
     /// Dials the backend for a client that has got this far.
     async fn open(&mut self, client: Client, start: Start, input: Vec<u8>) -> Result<Joined, Ended> {
         let encrypted = matches!(client, Client::Tls(_));
-        let dialled = timeout_at(self.patience(), self.entry.backend.dial(&self.world.resolver));
+        let dialled = timeout_at(self.patience(), self.mail.backend.dial(&self.world.resolver));
         let ended = match dialled.await {
             Ok(Ok(Dialled { stream, greeting, address })) => {
-                self.record.backend = format!("{}/{address}", self.entry.backend.id());
-                let filter = proto::filter(&self.entry.settings, start, encrypted);
+                self.record.backend = format!("{}/{address}", self.mail.backend.id());
+                let filter = proto::filter(&self.mail.settings, start, encrypted);
                 return Ok(Joined { client, backend: stream, greeting, filter, input });
             }
             Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
@@ -240,15 +185,15 @@ impl Visit {
             // Not held against the backend: the client may have come late.
             Err(_) => Ended(Outcome::BackendDown, "dial-timeout"),
         };
-        self.record.backend = self.entry.backend.id().to_owned();
-        client.refuse(&self.entry.settings).await;
+        self.record.backend = self.mail.backend.id().to_owned();
+        client.refuse(&self.mail.settings).await;
         Err(ended)
     }
 
     /// Until when a client waits for its backend, however many addresses that has.
     fn patience(&self) -> Instant {
-        let command = Instant::now() + self.entry.config.timeouts.command;
-        if self.entry.config.protocol.has_login() { command.min(self.login) } else { command }
+        let command = Instant::now() + self.mail.config.timeouts.command;
+        if self.mail.config.protocol.has_login() { command.min(self.login) } else { command }
     }
 
     async fn relay(&mut self, joined: Joined, stage: &mut watch::Receiver<Stage>) {
@@ -274,7 +219,7 @@ impl Visit {
     ) {
         let pace = self.pace();
         let report = relay::relay(client, backend, filter, greeting, input, pace, stage).await;
-        report.complaint.inspect(|complaint: &Complaint| self.entry.backend.complain(*complaint));
+        report.complaint.inspect(|complaint: &Complaint| self.mail.backend.complain(*complaint));
         self.record.bytes_in = report.bytes_in;
         self.record.bytes_out = report.bytes_out;
         self.record.user = report.user;
@@ -283,14 +228,14 @@ impl Visit {
     }
 
     fn pace(&self) -> Pace {
-        let (times, limits) = (&self.entry.config.timeouts, &self.entry.config.limits);
+        let (times, limits) = (&self.mail.config.timeouts, &self.mail.config.limits);
         Pace {
             command: times.command,
             login: self.login,
             idle: times.idle,
             data_end: times.data_end,
             half_close: times.half_close,
-            drain_silence: match self.entry.config.protocol {
+            drain_silence: match self.mail.config.protocol {
                 Protocol::Imap | Protocol::ManageSieve => Some(DRAIN_SILENCE),
                 _ => None,
             },
@@ -298,9 +243,6 @@ impl Visit {
         }
     }
 }
-
-/// How much of a ClientHello is looked at; one with a post-quantum key share is about 1.5 KiB long.
-const HELLO: usize = 2048;
 
 /// How long a logged-in session must be silent before a stopping mailward closes it (spec §5).
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);

@@ -23,6 +23,16 @@ pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let _ = timeout(LAST_WORDS, drained).await;
 }
 
+/// Says `words` to a client that there is no place for, and closes. The place is free again at once: whoever waits for it
+/// shall be told soon, and a client that is refused before it has said anything loses nothing by a close without ceremony.
+pub async fn turn_away<S: AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) {
+    let said = timeout(LAST_WORDS, async {
+        stream.write_all(words).await?;
+        stream.shutdown().await
+    });
+    let _ = said.await;
+}
+
 /// Says `words` and closes.
 pub async fn say_last<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) {
     let said = timeout(LAST_WORDS, async {

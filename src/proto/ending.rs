@@ -56,6 +56,8 @@ pub enum Farewell {
     BackendDown,
     /// The backend went away, or broke its protocol, during the session.
     BackendLost,
+    /// TLS was asked for, and no certificate is there yet.
+    NoCertificate,
     /// The client was too slow.
     Timeout,
     /// mailward is stopping.

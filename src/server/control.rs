@@ -216,7 +216,7 @@ impl Control {
     fn note(&self, bind: &Bind, sockets: &[std::net::TcpListener]) {
         let Some(address) = sockets.first().and_then(|socket| socket.local_addr().ok()) else { return };
         let snapshot = self.shared.snapshot.load();
-        let listener = snapshot.entry_at(bind).map(|entry| entry.config.id.clone()).unwrap_or_default();
+        let listener = snapshot.entry_at(bind).map(|entry| entry.id.clone()).unwrap_or_default();
         tracing::info!(%listener, %address, "listening");
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).insert(bind.clone(), address);
     }

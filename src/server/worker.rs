@@ -15,11 +15,15 @@ use tokio::{
     task::{self, AbortHandle},
 };
 
-use super::Shared;
+use super::{Counted, Shared};
 use crate::{
-    inbound::{occupancy::Place, session},
+    inbound::{
+        World,
+        occupancy::{Place, Slot},
+        session,
+    },
     net::listen::Acceptor,
-    snapshot::Bind,
+    snapshot::{Bind, Service},
 };
 
 /// What control tells a worker.
@@ -108,7 +112,7 @@ async fn accept(bind: Bind, socket: std::net::TcpListener, shared: Arc<Shared>) 
     };
     while let Some(entry) = shared.snapshot.load().entry_at(&bind).cloned() {
         // The place is sure before the connection is taken from the kernel's queue.
-        if entry.occupancy.room(entry.config.max_connections).await {
+        if entry.occupancy.room(entry.max_connections).await {
             let (stream, peer) = acceptor.accept().await;
             admit(&bind, stream, peer, &shared);
         }
@@ -118,20 +122,32 @@ async fn accept(bind: Bind, socket: std::net::TcpListener, shared: Arc<Shared>) 
 fn admit(bind: &Bind, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     // Loaded anew: a reload may have come while this waited.
     let Some(entry) = shared.snapshot.load().entry_at(bind).cloned() else { return };
-    let (world, counted) = (shared.world.clone(), shared.tally.count());
-    match entry.occupancy.enter(entry.config.max_connections) {
-        Place::Session(slot) => {
-            task::spawn_local(async move {
-                let _held = (slot, counted);
-                session::serve(stream, peer, entry, world).await;
-            });
-        }
-        Place::Refusal(slot) => {
-            task::spawn_local(async move {
-                let _held = (slot, counted);
-                session::refuse(stream, peer, entry, world).await;
-            });
-        }
+    let (service, world, counted) = (entry.service.clone(), shared.world.clone(), shared.tally.count());
+    match entry.occupancy.enter(entry.max_connections) {
+        Place::Session(slot) => serve(service, stream, peer, world, (slot, counted)),
+        Place::Refusal(slot) => refuse(service, stream, peer, world, (slot, counted)),
         Place::None => drop(stream),
     }
+}
+
+/// What a connection holds for as long as it lasts.
+type Held = (Slot, Counted);
+
+/// Each kind of session is a task of its own size.
+fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held) {
+    match service {
+        Service::Mail(mail) => task::spawn_local(async move {
+            let _held = held;
+            session::serve(stream, peer, mail, world).await;
+        }),
+    };
+}
+
+fn refuse(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held) {
+    match service {
+        Service::Mail(mail) => task::spawn_local(async move {
+            let _held = held;
+            session::refuse(stream, peer, mail, world).await;
+        }),
+    };
 }

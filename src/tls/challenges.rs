@@ -10,8 +10,11 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::{
     crypto::aws_lc_rs::sign::any_ecdsa_type,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+
+use super::CertStore;
 
 /// The application protocol of a validation connection (RFC 8737 §6.2).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -57,6 +60,30 @@ impl Challenges {
     }
 }
 
+/// What a listener shows where authorities can validate names: to them the certificate for the challenge, which nobody
+/// else sees, and to everybody else the certificates in force, which they do not see.
+#[derive(Debug)]
+pub(super) struct Validated {
+    certificates: Arc<CertStore>,
+    challenges: Arc<Challenges>,
+}
+
+impl Validated {
+    pub(super) fn new(certificates: Arc<CertStore>, challenges: Arc<Challenges>) -> Self {
+        Self { certificates, challenges }
+    }
+}
+
+impl ResolvesServerCert for Validated {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 §3: a validation connection offers this protocol alone, and the name.
+        if hello.alpn().is_some_and(|offered| offered.eq([ACME_TLS])) {
+            return self.challenges.find(hello.server_name()?);
+        }
+        self.certificates.resolve(hello)
+    }
+}
+
 fn make(domain: &str, digest: &[u8]) -> Result<CertifiedKey, String> {
     let key = KeyPair::generate().map_err(|error| error.to_string())?;
     let mut params = CertificateParams::new([domain.to_owned()]).map_err(|error| error.to_string())?;
@@ -68,17 +95,4 @@ fn make(domain: &str, digest: &[u8]) -> Result<CertifiedKey, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_answered_for_between_present_and_withdraw() {
-        let challenges = Challenges::default();
-        assert!(challenges.find("mx.example.org").is_none());
-        challenges.present("MX.example.org", &[7; 32]).unwrap();
-        assert!(challenges.find("mx.example.org").is_some());
-        assert!(challenges.find("imap.example.org").is_none());
-        challenges.withdraw("mx.example.org");
-        assert!(challenges.find("mx.example.org").is_none());
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ pub use file::{read as read_file, read_private as read_private_file};
 pub use hello::offered_version;
 pub use overview::Overview;
 pub use pem::{PemError, certificates};
-pub use server::{HandshakeFault, can_serve, server_config};
+pub use server::{HandshakeFault, ServerSide, applications, can_serve};
 pub use source::{Looked, Renewed, Sources};
 pub use store::{CertStore, Certificates};
 pub use tickets::TicketKeys;

@@ -1,7 +1,7 @@
 //! What a listener negotiates: its versions, suites and groups, its application protocols, and what a failed
 //! handshake is called in the log.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use rustls::{
     AlertDescription, Error, InvalidMessage, PeerIncompatible, ServerConfig, SupportedCipherSuite,
@@ -14,35 +14,69 @@ use rustls::{
     version,
 };
 
-use super::KeyKind;
+use super::{ACME_TLS, CertStore, Challenges, KeyKind, challenges::Validated};
 use crate::{
     config::{Cipher, Group, Tls, TlsVersion},
     proto::Protocol,
 };
 
-/// The TLS configuration of one listener in one snapshot.
-///
-/// # Errors
-/// Where rustls finds no way to serve TLS with what is left enabled.
-pub fn server_config(
+/// A listener's side of TLS in one snapshot.
+#[derive(Debug)]
+pub struct ServerSide {
+    /// What its handshakes negotiate.
+    pub config: Arc<ServerConfig>,
+    /// The certificates that they choose from.
+    pub certificates: Arc<CertStore>,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+impl ServerSide {
+    /// For a listener that knows these application protocols. With `challenges`, authorities can validate names there
+    /// (RFC 8737), unless it knows no protocol: an empty list stands for no check at all, and an offer of theirs is
+    /// then passed over like any other.
+    ///
+    /// # Errors
+    /// Where rustls finds no way to serve TLS with what is left enabled.
+    pub fn new(
+        tls: &Tls,
+        applications: &[&[u8]],
+        certificates: Arc<CertStore>,
+        challenges: Option<Arc<Challenges>>,
+        tickets: Arc<dyn ProducesTickets>,
+    ) -> Result<Self, Error> {
+        let challenges = challenges.filter(|_| !applications.is_empty());
+        // The last, so that whoever offers it beside another protocol is not taken for an authority.
+        let known = applications.iter().copied().chain(challenges.is_some().then_some(ACME_TLS));
+        let alpn = known.map(<[u8]>::to_vec).collect();
+        let resolver: Arc<dyn ResolvesServerCert> = match challenges {
+            Some(challenges) => Arc::new(Validated::new(certificates.clone(), challenges)),
+            None => certificates.clone(),
+        };
+        let config = Arc::new(server_config(tls, alpn, resolver, tickets)?);
+        Ok(Self { config, certificates, timeout: tls.timeout })
+    }
+}
+
+fn server_config(
     tls: &Tls,
-    protocol: Protocol,
-    certificates: Arc<dyn ResolvesServerCert>,
+    alpn: Vec<Vec<u8>>,
+    resolver: Arc<dyn ResolvesServerCert>,
     tickets: Arc<dyn ProducesTickets>,
-) -> Result<Arc<ServerConfig>, Error> {
+) -> Result<ServerConfig, Error> {
     let versions: Vec<&'static SupportedProtocolVersion> = tls.versions.iter().copied().map(version_of).collect();
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider(tls)))
         .with_protocol_versions(&versions)?
         .with_no_client_auth()
-        .with_cert_resolver(certificates);
+        .with_cert_resolver(resolver);
     config.ignore_client_order = tls.ignore_client_order;
-    config.alpn_protocols = alpn(protocol).iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = alpn;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;
     config.send_tls13_tickets = 1;
     // RFC 8446 §8: early data can be replayed, and a mail command must not be.
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Whether a listener has a suite left that a key of this kind can be used with.
@@ -66,9 +100,10 @@ fn provider(tls: &Tls) -> CryptoProvider {
     }
 }
 
-/// The names that a client may ask for (IANA's registry; `smtp` and `esmtp` are in use without being in it). LMTP
-/// has none, so there an offer is ignored.
-fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
+/// The application protocols that a client of a mail listener may ask for (IANA's registry; `smtp` and `esmtp` are in
+/// use without being in it). LMTP has none, so there an offer is ignored.
+#[must_use]
+pub const fn applications(protocol: Protocol) -> &'static [&'static [u8]] {
     match protocol {
         Protocol::Smtp | Protocol::Submission => &[b"smtp", b"esmtp"],
         Protocol::Lmtp => &[],

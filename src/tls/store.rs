@@ -11,7 +11,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{ACME_TLS, Challenges, KeyKind, Loaded};
+use super::{KeyKind, Loaded};
 
 /// All certificates of one state of the configuration, by name.
 #[derive(Debug, Default)]
@@ -117,14 +117,19 @@ fn prefer(same: &mut [Loaded]) {
 #[derive(Debug)]
 pub struct CertStore {
     current: ArcSwap<Certificates>,
-    challenges: Arc<Challenges>,
 }
 
 impl CertStore {
-    /// A store that serves `certificates`, and `challenges` to the authorities that validate.
+    /// A store that serves `certificates`.
     #[must_use]
-    pub fn new(certificates: Certificates, challenges: Arc<Challenges>) -> Self {
-        Self { current: ArcSwap::from_pointee(certificates), challenges }
+    pub fn new(certificates: Certificates) -> Self {
+        Self { current: ArcSwap::from_pointee(certificates) }
+    }
+
+    /// Whether there is none yet, so that listeners with TLS have to wait.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.current.load().is_empty()
     }
 
     /// Serves `certificates` from the next handshake on.
@@ -135,10 +140,6 @@ impl CertStore {
 
 impl ResolvesServerCert for CertStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // RFC 8737 §3: a validation connection offers this protocol alone, and the name.
-        if hello.alpn().is_some_and(|offered| offered.eq([ACME_TLS])) {
-            return self.challenges.find(hello.server_name()?);
-        }
         self.current.load().find(hello.server_name(), Abilities::of(&hello))
     }
 }

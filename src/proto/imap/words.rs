@@ -18,6 +18,7 @@ pub(super) fn farewell(farewell: Farewell) -> &'static [u8] {
         Farewell::Busy => b"* BYE [UNAVAILABLE] too many connections, try again later\r\n",
         Farewell::BackendDown => b"* BYE [UNAVAILABLE] the mail server cannot be reached, try again later\r\n",
         Farewell::BackendLost => b"* BYE [UNAVAILABLE] the connection to the mail server was lost\r\n",
+        Farewell::NoCertificate => b"* BYE [UNAVAILABLE] TLS is not possible yet, try again later\r\n",
         Farewell::Timeout => b"* BYE autologout, idle for too long\r\n",
         Farewell::Draining => b"* BYE [UNAVAILABLE] the service is restarting, try again\r\n",
     }

@@ -15,6 +15,7 @@ pub(super) fn farewell(farewell: Farewell) -> &'static [u8] {
         Farewell::Busy => b"-ERR [SYS/TEMP] Too many connections, try again later",
         Farewell::BackendDown => b"-ERR [SYS/TEMP] The mail server is not available, try again later",
         Farewell::BackendLost => b"-ERR [SYS/TEMP] The mail server was lost, try again later",
+        Farewell::NoCertificate => b"-ERR [SYS/TEMP] TLS is not possible yet, try again later",
         Farewell::Timeout => b"-ERR Too slow, goodbye",
         Farewell::Draining => b"-ERR [SYS/TEMP] Going down, try again later",
     }

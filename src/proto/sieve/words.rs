@@ -34,6 +34,7 @@ pub(super) fn farewell(farewell: Farewell) -> &'static [u8] {
         Farewell::Busy => b"BYE (TRYLATER) \"Too many connections, try again later\"",
         Farewell::BackendDown => b"BYE (TRYLATER) \"The mail server is not available, try again later\"",
         Farewell::BackendLost => b"BYE (TRYLATER) \"The mail server was lost, try again later\"",
+        Farewell::NoCertificate => b"BYE (TRYLATER) \"TLS is not possible yet, try again later\"",
         Farewell::Timeout => b"BYE \"Too slow, goodbye\"",
         Farewell::Draining => b"BYE (TRYLATER) \"Going down, try again later\"",
     }

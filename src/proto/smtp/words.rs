@@ -42,6 +42,7 @@ pub(super) const fn farewell(farewell: Farewell) -> &'static str {
         Farewell::Busy => "421 4.3.2 Too many connections, try again later\r\n",
         Farewell::BackendDown => UNAVAILABLE,
         Farewell::BackendLost => CLOSING,
+        Farewell::NoCertificate => "421 4.3.2 TLS is not possible yet, try again later\r\n",
         Farewell::Timeout => "421 4.4.2 Timeout, closing\r\n",
         Farewell::Draining => "421 4.3.2 Service is shutting down, try again later\r\n",
     }
@@ -58,9 +59,14 @@ mod tests {
 
     #[test]
     fn every_farewell_is_a_temporary_one() {
-        for cause in
-            [Farewell::Busy, Farewell::BackendDown, Farewell::BackendLost, Farewell::Timeout, Farewell::Draining]
-        {
+        for cause in [
+            Farewell::Busy,
+            Farewell::BackendDown,
+            Farewell::BackendLost,
+            Farewell::NoCertificate,
+            Farewell::Timeout,
+            Farewell::Draining,
+        ] {
             let words = farewell(cause);
             assert!(words.starts_with("421 4.") && words.ends_with("\r\n"), "{words}");
         }

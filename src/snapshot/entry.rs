@@ -1,0 +1,105 @@
+//! The listeners of a snapshot: what all have, and what each kind of session needs besides.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::Lasting;
+use crate::{
+    config::{self, Challenge, Config, Position},
+    inbound::{backend::Backend, occupancy::Occupancy},
+    proto,
+    tls::{self, CertStore, ServerSide},
+};
+
+/// A listener, ready for use.
+#[derive(Debug)]
+pub struct Entry {
+    /// The table's name.
+    pub id: String,
+    /// Where it listens.
+    pub bind: Vec<SocketAddr>,
+    /// How many sessions it may have.
+    pub max_connections: usize,
+    /// How many it has; outlives the snapshot.
+    pub occupancy: Arc<Occupancy>,
+    /// What its sessions are.
+    pub service: Service,
+}
+
+/// What the sessions of a listener are, and what they need.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// Mail on its way to a backend.
+    Mail(Arc<Mail>),
+}
+
+/// A listener for mail.
+#[derive(Debug)]
+pub struct Mail {
+    /// What the file says.
+    pub config: config::Listener,
+    /// What its protocol's machines are told.
+    pub settings: Arc<proto::Settings>,
+    /// Its handshakes; `None` where TLS is off.
+    pub tls: Option<ServerSide>,
+    /// Where its sessions go.
+    pub backend: Arc<Backend>,
+}
+
+/// What entries are made of.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) certificates: &'a Arc<CertStore>,
+    pub(super) lasting: &'a Lasting,
+}
+
+/// An entry with its place in the file, or why it cannot be had.
+type Made<'a> = (&'a str, &'a Position, Result<Entry, rustls::Error>);
+
+impl<'a> Parts<'a> {
+    /// Every listener of the configuration.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Made<'a>> {
+        self.config.listeners.values().filter_map(|listener| {
+            // Resolution has checked that the id exists.
+            let backend = self.config.backends.get(&listener.backend)?;
+            Some((&*listener.id, &listener.at, self.mail(listener, backend.clone())))
+        })
+    }
+
+    fn mail(&self, listener: &config::Listener, backend: Arc<config::Backend>) -> Result<Entry, rustls::Error> {
+        let hostname = &self.config.server.hostname;
+        let mail = Mail {
+            settings: Arc::new(proto::Settings {
+                protocol: listener.protocol,
+                hostname: hostname.clone(),
+                require: listener.require,
+                plaintext_auth: listener.plaintext_auth,
+                limits: listener.limits,
+                guard: listener.guard.clone(),
+            }),
+            tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
+            backend: Arc::new(Backend::new(backend, listener.protocol, hostname.clone(), self.lasting.store.clone())),
+            config: listener.clone(),
+        };
+        Ok(Entry {
+            id: listener.id.clone(),
+            bind: listener.bind.clone(),
+            max_connections: listener.max_connections,
+            occupancy: self.lasting.occupancy(&listener.id),
+            service: Service::Mail(Arc::new(mail)),
+        })
+    }
+
+    fn tls(
+        &self,
+        listener: &str,
+        tls: Option<&config::Tls>,
+        applications: &[&[u8]],
+    ) -> Result<Option<ServerSide>, rustls::Error> {
+        let Some(tls) = tls else { return Ok(None) };
+        let tickets = self.lasting.tickets.of(listener)?;
+        // An authority speaks TLS from the first byte.
+        let is_asked = self.config.acme.values().any(|acme| acme.challenge == Challenge::TlsAlpn01);
+        let challenges = (tls.implicit && is_asked).then(|| self.lasting.answers.tls.clone());
+        ServerSide::new(tls, applications, self.certificates.clone(), challenges, tickets).map(Some)
+    }
+}
