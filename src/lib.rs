@@ -6,6 +6,7 @@
 pub mod acme;
 pub mod config;
 pub mod embedded;
+pub mod http;
 pub mod inbound;
 pub mod net;
 pub mod policy;

@@ -18,7 +18,7 @@ mod check;
 mod entry;
 
 use entry::Parts;
-pub use entry::{Entry, Mail, Service};
+pub use entry::{Entry, Http, Mail, Service};
 
 /// The configuration in force, ready for use. A session takes its [`Entry`] at accept and keeps it.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ fn the_future_of_an_idle_session_is_small() {
     let (config, mut problems) = config::parse(text, Path::new("proxy.toml")).expect("a good configuration");
     let built = Snapshot::build(config, &Lasting::default(), false, &mut problems);
     let snapshot = built.expect("a snapshot").snapshot;
-    let Service::Mail(mail) = &snapshot.entry("imaps").expect("a listener").service;
+    let Service::Mail(mail) = &snapshot.entry("imaps").expect("a listener").service else { panic!("it is for mail") };
     assert!(!problems.fatal());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let bytes = runtime.block_on(async {

@@ -160,8 +160,9 @@ impl Control {
         tracing::error!(%error, "the configuration was not reloaded; the old one stays in force");
         let mut problems = Problems::default();
         let snapshot = self.shared.snapshot.load();
-        if let Some(listener) = snapshot.config.listeners.values().next() {
-            problems.error(&listener.at, "server.listener", error.to_string(), "");
+        let mail = snapshot.config.listeners.values().map(|listener| &listener.at);
+        if let Some(at) = mail.chain(snapshot.config.http.values().map(|listener| &listener.at)).next() {
+            problems.error(at, "server.listener", error.to_string(), "");
         }
         problems
     }

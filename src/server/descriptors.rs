@@ -1,4 +1,4 @@
-//! File descriptors: a session needs two, and a process that runs out refuses everybody.
+//! File descriptors: a session needs up to two, and a process that runs out refuses everybody.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -29,10 +29,14 @@ pub fn fits(config: &Config) -> Option<String> {
 
 /// How many sessions there can be, and how many descriptors everything needs then.
 fn needed(config: &Config) -> (usize, usize) {
-    let listeners = || config.listeners.values();
-    let sessions: usize = listeners().map(|listener| listener.max_connections).sum();
-    let sockets: usize = listeners().map(|listener| listener.bind.len()).sum();
-    let needed = sessions * 2 + listeners().count() * RESERVE + sockets * config.server.workers + BESIDES;
+    let mail = config.listeners.values().map(|listener| (2, listener.max_connections, listener.bind.len()));
+    // Nothing is behind an HTTP listener.
+    let http = config.http.values().map(|listener| (1, listener.max_connections, listener.bind.len()));
+    let (mut sessions, mut needed) = (0, BESIDES);
+    for (each, most, sockets) in mail.chain(http) {
+        sessions += most;
+        needed += each * most + RESERVE + sockets * config.server.workers;
+    }
     (sessions, needed)
 }
 
@@ -52,8 +56,9 @@ mod tests {
         let text = "[server]\nworkers = 10\nmax-connections = 1000\n\
                     [server.listener.imap]\nbind = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\nprotocol = \"imap\"\n\
                     [server.listener.pop3]\nbind = \"127.0.0.1:0\"\nprotocol = \"pop3\"\nmax-connections = 50\n\
+                    [server.listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\nmax-connections = 7\n\
                     [backend.mail]\naddress = \"127.0.0.1:1\"\n[certificate.main]\nself-signed = \"localhost\"\n";
         let (config, _) = crate::config::parse(text, Path::new("proxy.toml")).unwrap();
-        assert_eq!(needed(&config), (1050, 2100 + 2 * RESERVE + 30 + BESIDES));
+        assert_eq!(needed(&config), (1057, 2100 + 7 + 3 * RESERVE + 40 + BESIDES));
     }
 }

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{Counted, Shared};
 use crate::{
+    http,
     inbound::{
         World,
         occupancy::{Place, Slot},
@@ -140,6 +141,10 @@ fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World
             let _held = held;
             session::serve(stream, peer, mail, world).await;
         }),
+        Service::Http(http) => task::spawn_local(async move {
+            let _held = held;
+            http::serve(stream, peer, http, world).await;
+        }),
     };
 }
 
@@ -148,6 +153,10 @@ fn refuse(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<Worl
         Service::Mail(mail) => task::spawn_local(async move {
             let _held = held;
             session::refuse(stream, peer, mail, world).await;
+        }),
+        Service::Http(http) => task::spawn_local(async move {
+            let _held = held;
+            http::refuse(stream, peer, http, world).await;
         }),
     };
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::Lasting;
 use crate::{
+    acme::Answers,
     config::{self, Challenge, Config, Position},
     inbound::{backend::Backend, occupancy::Occupancy},
     proto,
@@ -30,6 +31,8 @@ pub struct Entry {
 pub enum Service {
     /// Mail on its way to a backend.
     Mail(Arc<Mail>),
+    /// Answers to the authorities that validate over HTTP.
+    Http(Arc<Http>),
 }
 
 /// A listener for mail.
@@ -45,6 +48,17 @@ pub struct Mail {
     pub backend: Arc<Backend>,
 }
 
+/// A listener for HTTP.
+#[derive(Debug)]
+pub struct Http {
+    /// What the file says.
+    pub config: config::HttpListener,
+    /// Its handshakes; `None` where TLS is off.
+    pub tls: Option<ServerSide>,
+    /// What it has to say.
+    pub answers: Arc<Answers>,
+}
+
 /// What entries are made of.
 pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
@@ -58,11 +72,13 @@ type Made<'a> = (&'a str, &'a Position, Result<Entry, rustls::Error>);
 impl<'a> Parts<'a> {
     /// Every listener of the configuration.
     pub(super) fn entries(&self) -> impl Iterator<Item = Made<'a>> {
-        self.config.listeners.values().filter_map(|listener| {
+        let mail = self.config.listeners.values().filter_map(|listener| {
             // Resolution has checked that the id exists.
             let backend = self.config.backends.get(&listener.backend)?;
             Some((&*listener.id, &listener.at, self.mail(listener, backend.clone())))
-        })
+        });
+        let http = self.config.http.values();
+        mail.chain(http.map(|listener| (&*listener.id, &listener.at, self.http(listener))))
     }
 
     fn mail(&self, listener: &config::Listener, backend: Arc<config::Backend>) -> Result<Entry, rustls::Error> {
@@ -86,6 +102,21 @@ impl<'a> Parts<'a> {
             max_connections: listener.max_connections,
             occupancy: self.lasting.occupancy(&listener.id),
             service: Service::Mail(Arc::new(mail)),
+        })
+    }
+
+    fn http(&self, listener: &config::HttpListener) -> Result<Entry, rustls::Error> {
+        let http = Http {
+            tls: self.tls(&listener.id, listener.tls.as_ref(), &[b"http/1.1"])?,
+            answers: self.lasting.answers.clone(),
+            config: listener.clone(),
+        };
+        Ok(Entry {
+            id: listener.id.clone(),
+            bind: listener.bind.clone(),
+            max_connections: listener.max_connections,
+            occupancy: self.lasting.occupancy(&listener.id),
+            service: Service::Http(Arc::new(http)),
         })
     }
 
