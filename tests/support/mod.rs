@@ -1,5 +1,5 @@
 //! The real components the tests put around mailward: Dovecot and Postfix as mail servers, Exim as a sender, BIND as a name
-//! server, and the programs people read and send mail with as clients.
+//! server, Pebble as the authority that certificates are from, and the programs people read and send mail with as clients.
 //!
 //! A test file says `mod support;` and reads like this:
 //!
@@ -42,6 +42,7 @@ pub use gateway::dialect::{DIALECTS, Dialect, dialect};
 pub use gateway::fake::{Fake, nobody};
 pub use gateway::hello::{client_hello, message as handshake_message, offering, old_client_hello, record};
 pub use gateway::plain;
+pub use gateway::shown::Shown;
 pub use gateway::talk::Talk;
 pub use gateway::witness::Witness;
 pub use gateway::{Gateway, GatewayBuilder, NAME, mailward};
@@ -53,7 +54,9 @@ pub use process::wait::eventually;
 pub use scratch::Scratch;
 pub use servers::dovecot::{Dovecot, DovecotBuilder};
 pub use servers::exim::Exim;
+pub use servers::front::{Fault, Front, Resource};
 pub use servers::named::{Named, NamedBuilder};
+pub use servers::pebble::{Pebble, PebbleBuilder};
 pub use servers::postfix::{Postfix, PostfixBuilder};
 pub use servers::recorder::{Recorded, Recorder};
 

@@ -1,10 +1,12 @@
 //! mailward itself as a test runs it: the real binary, with a configuration, certificates and a log of its own.
 
+mod acme;
 pub mod authority;
 pub mod dialect;
 pub mod fake;
 pub mod hello;
 pub mod plain;
+pub mod shown;
 pub mod talk;
 pub mod witness;
 
@@ -19,7 +21,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::wait::eventually;
-use super::{Scratch, Security, Target};
+use super::{Ran, Scratch, Security, Target, run};
 use authority::{Authority, Kind};
 use talk::Talk;
 
@@ -43,10 +45,19 @@ pub struct GatewayBuilder {
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
+    launch: Launch,
     /// Its directory: `proxy.toml`, `ca.pem`, `mail.crt`, `mail.key`, `log`.
     pub scratch: Scratch,
     /// The authority that its certificate is from.
     pub authority: Authority,
+}
+
+/// How it is started.
+#[derive(Debug)]
+struct Launch {
+    line: Vec<String>,
+    environment: Vec<(String, String)>,
+    listeners: usize,
 }
 
 impl Gateway {
@@ -120,6 +131,13 @@ impl Gateway {
         (talk, list)
     }
 
+    /// Runs a command of `mailward` for this gateway's configuration to its end.
+    pub fn command(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailward"));
+        command.args(arguments).env("MAILWARD_CONFIG", self.scratch.join("proxy.toml"));
+        run(&command, b"")
+    }
+
     /// The authority's certificate, a PEM file.
     pub fn ca(&self) -> PathBuf {
         self.scratch.join("ca.pem")
@@ -175,6 +193,24 @@ impl Gateway {
     /// Waits until it has ended by itself and returns its exit code.
     pub fn ended(&mut self) -> Option<i32> {
         eventually(|| self.child.try_wait().ok().flatten()).and_then(|status| status.code())
+    }
+
+    /// Waits until it has ended, and starts it anew with its configuration as it is now. The log begins anew too.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.ended().is_some(), "mailward should have ended: {}", self.output());
+        self.child = self.launch.spawn(&self.scratch);
+        self.await_listeners();
+    }
+
+    #[track_caller]
+    fn await_listeners(&mut self) {
+        let opened = |it: &Self| it.log().iter().filter(|line| line["message"] == "listening").count();
+        let up = eventually(|| match self.runs() {
+            true => (opened(self) >= self.launch.listeners).then_some(true),
+            false => Some(false),
+        });
+        assert!(up == Some(true), "mailward does not run: {}", self.output());
     }
 
     /// Replaces text in `proxy.toml`, which must be there.
@@ -254,6 +290,13 @@ impl GatewayBuilder {
         self.listener(id, protocol, backend).with(id, "tls.implicit = true")
     }
 
+    /// Adds a listener that speaks HTTP, on a free port of 127.0.0.1.
+    pub fn http(mut self, id: &str) -> Self {
+        let table = "bind = \"127.0.0.1:0\"\nprotocol = \"http\"\n";
+        self.tables.push((format!("server.listener.{id}"), table.into()));
+        self
+    }
+
     /// Adds lines to a listener's table; a line for a key that is there already replaces it.
     pub fn with(self, id: &str, lines: &str) -> Self {
         self.table(&format!("server.listener.{id}"), lines)
@@ -331,12 +374,8 @@ impl GatewayBuilder {
     /// Starts it and waits until every listener is open. Panics with its log where it does not start.
     #[track_caller]
     pub fn start(self) -> Gateway {
-        let listeners = self.tables.iter().filter(|(name, _)| name.starts_with("server.listener.")).count();
         let mut gateway = self.spawn();
-        let opened =
-            |gateway: &Gateway| gateway.log().iter().filter(|line| line["message"] == "listening").count() >= listeners;
-        let up = eventually(|| if gateway.runs() { opened(&gateway).then_some(true) } else { Some(false) });
-        assert!(up == Some(true), "mailward does not run: {}", gateway.output());
+        gateway.await_listeners();
         gateway
     }
 
@@ -350,20 +389,29 @@ impl GatewayBuilder {
 
     fn spawn(self) -> Gateway {
         self.write();
-        let open = |name: &str| fs::File::create(self.scratch.join(name)).expect("the directory is writable");
         let program = self.program.display().to_string();
-        let line: Vec<_> = self.prefix.iter().cloned().chain([program]).collect();
-        let child = Command::new(&line[0])
-            .args(&line[1..])
+        let launch = Launch {
+            line: self.prefix.into_iter().chain([program]).collect(),
+            environment: self.environment,
+            listeners: self.tables.iter().filter(|(name, _)| name.starts_with("server.listener.")).count(),
+        };
+        Gateway { child: launch.spawn(&self.scratch), launch, scratch: self.scratch, authority: self.authority }
+    }
+}
+
+impl Launch {
+    fn spawn(&self, scratch: &Scratch) -> Child {
+        let open = |name: &str| fs::File::create(scratch.join(name)).expect("the directory is writable");
+        Command::new(&self.line[0])
+            .args(&self.line[1..])
             .args(["--log-format", "json", "--log-level", "debug"])
-            .env("MAILWARD_CONFIG", self.scratch.join("proxy.toml"))
+            .env("MAILWARD_CONFIG", scratch.join("proxy.toml"))
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(open("out"))
             .stderr(open("log"))
             .spawn()
-            .expect("mailward is built");
-        Gateway { child, scratch: self.scratch, authority: self.authority }
+            .expect("mailward is built")
     }
 }
 

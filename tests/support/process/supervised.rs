@@ -63,6 +63,7 @@ fn supervise(command: &Command, directory: &Path) -> Child {
         .args(["-c", SUPERVISE, "supervise"])
         .arg(command.get_program())
         .args(command.get_args())
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .current_dir(directory)
         .process_group(0)
         .stdin(Stdio::piped())

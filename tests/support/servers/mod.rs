@@ -2,7 +2,9 @@
 
 pub mod dovecot;
 pub mod exim;
+pub mod front;
 pub mod named;
+pub mod pebble;
 pub mod postfix;
 pub mod recorder;
 mod template;
