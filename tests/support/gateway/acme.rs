@@ -1,6 +1,7 @@
 //! A gateway whose certificate comes from an ACME authority.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,25 @@ use super::shown::Shown;
 use super::talk::Talk;
 use super::{Gateway, GatewayBuilder, NAME};
 use crate::support::process::wait::eventually;
+use crate::support::{Front, Pebble};
+
+impl Gateway {
+    /// A gateway with `imaps`, where this authority looks for the answer to tls-alpn-01, and a certificate from it.
+    pub fn imaps_from(pebble: &Pebble) -> GatewayBuilder {
+        Self::imaps_at(pebble.tls(), &pebble.directory(), &pebble.ca())
+    }
+
+    /// The same, with a front between the two.
+    pub fn imaps_behind(front: &Front, pebble: &Pebble) -> GatewayBuilder {
+        Self::imaps_at(pebble.tls(), &front.directory(), &front.ca())
+    }
+
+    /// A gateway with `imaps` at this address and a certificate, `main`, from the authority with this directory.
+    pub fn imaps_at(address: SocketAddr, directory: &str, ca: &Path) -> GatewayBuilder {
+        let bind = format!("bind = \"{address}\"");
+        Self::builder().implicit("imaps", "imap", "embedded").with("imaps", &bind).acme("main", directory, ca)
+    }
+}
 
 impl GatewayBuilder {
     /// Adds a certificate for [`NAME`] from the authority with this directory, whose own certificate `ca` vouches for. It is the

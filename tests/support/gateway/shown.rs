@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{ClientConfig, RootCertStore};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::talk::Talk;
 
@@ -43,7 +43,7 @@ impl Shown {
     pub fn from_der(der: &[u8]) -> Self {
         let (_, certificate) = X509Certificate::from_der(der).expect("a certificate");
         let names = certificate.subject_alternative_name().ok().flatten().expect("names");
-        let mut names: Vec<_> = names.value.general_names.iter().map(|name| name.to_string()).collect();
+        let mut names: Vec<_> = names.value.general_names.iter().map(name_of).collect();
         names.sort();
         let until = certificate.validity().not_after.timestamp();
         Self {
@@ -52,6 +52,13 @@ impl Shown {
             names,
             until: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(until).expect("after 1970")),
         }
+    }
+}
+
+fn name_of(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -19,9 +19,9 @@ use rustls::RootCertStore;
 use serde_json::{Value, json};
 
 use self::http::{Connection, Received, acceptor};
-use super::pebble::Pebble;
+use super::pebble::{Pebble, own_certificate};
 use crate::support::process::wait::eventually;
-use crate::support::{HOST, Kind, Talk};
+use crate::support::{HOST, Talk};
 
 /// The front. Its threads end with the test.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Front {
             connections: AtomicUsize::new(0),
             state: Mutex::default(),
         });
-        let acceptor = acceptor(&pebble.authority.issue(&[&HOST.to_string()], Kind::Ecdsa));
+        let acceptor = acceptor(&own_certificate(&pebble.authority));
         let serving = desk.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {

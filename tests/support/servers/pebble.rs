@@ -7,13 +7,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use crate::support::gateway::authority::Issued;
 use crate::support::process::port::{Port, reserve_port};
 use crate::support::process::supervised::Supervised;
 use crate::support::{Authority, HOST, Kind, NAME, Scratch, run};
@@ -52,7 +53,7 @@ struct Ports {
 #[derive(Debug)]
 struct Names {
     dns: Port,
-    _management: Port,
+    management: Port,
     _server: Supervised,
 }
 
@@ -87,6 +88,11 @@ impl Pebble {
     /// Where it looks for the answer to tls-alpn-01.
     pub fn tls(&self) -> SocketAddr {
         self.ports.tls.address()
+    }
+
+    /// Where its name server takes the TXT records that tests write, by POST with JSON: `/set-txt`, `/clear-txt`.
+    pub fn records(&self) -> SocketAddr {
+        self.names.as_ref().expect("a name server of its own").management.address()
     }
 
     /// A file with one of the roots that it issues from since it was last started: 0, and the alternates from 1.
@@ -215,7 +221,7 @@ impl PebbleBuilder {
     pub fn start(self) -> Pebble {
         let (scratch, authority) = (Scratch::new("pebble"), Authority::new());
         scratch.write("authority.pem", authority.pem());
-        authority.issue(&[NAME, &HOST.to_string()], Kind::Ecdsa).write(&scratch, "pebble");
+        own_certificate(&authority).write(&scratch, "pebble");
         let ports =
             Ports { acme: reserve_port(), management: reserve_port(), http: reserve_port(), tls: reserve_port() };
         scratch.write("pebble.json", self.configuration(&scratch, &ports));
@@ -237,6 +243,15 @@ impl PebbleBuilder {
     }
 }
 
+/// A certificate for an authority's own server: valid from yesterday on and for ninety days.
+pub fn own_certificate(authority: &Authority) -> Issued {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let yesterday = SystemTime::now() - DAY;
+    authority.issue_with(&[NAME, &HOST.to_string()], Kind::Ecdsa, |params| {
+        (params.not_before, params.not_after) = (yesterday.into(), (yesterday + 90 * DAY).into());
+    })
+}
+
 impl Names {
     fn start(directory: &Path) -> Self {
         let (dns, management) = (reserve_port(), reserve_port());
@@ -245,6 +260,6 @@ impl Names {
         command.args(["-dns01", &dns.address().to_string(), "-management", &management.address().to_string()]);
         command.args(["-http01", "", "-https01", "", "-tlsalpn01", ""]);
         let server = Supervised::start(&command, directory, || TcpStream::connect(dns.address()).is_ok());
-        Self { dns, _management: management, _server: server }
+        Self { dns, management, _server: server }
     }
 }
