@@ -11,6 +11,7 @@ mod cache;
 mod chain;
 mod challenge;
 mod client;
+pub mod dns;
 mod fault;
 mod keeper;
 mod keepers;
