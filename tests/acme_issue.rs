@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Instant;
 
-use support::{Gateway, NAME, Named, Pebble, Python, Ran, SClient, Security, Shown, Target, figure, plain, run};
+use support::{Fake, Gateway, NAME, Named, Pebble, Python, Ran, SClient, Security, Shown, Target, figure, plain, run};
 
 fn bind(address: SocketAddr) -> String {
     format!("bind = \"{address}\"")
@@ -179,7 +179,8 @@ fn until_the_first_certificate_is_there_every_listener_answers_and_none_goes_on(
     pebble.stop();
     let mut builder = Gateway::imaps_from(&pebble);
     for protocol in plain::PROTOCOLS {
-        builder = builder.listener(protocol, protocol, "embedded");
+        let backend = Fake::start(move |talk, _| plain::serve(protocol, talk));
+        builder = builder.listener(protocol, protocol, backend.address());
     }
     let gateway = builder.start();
     for (protocol, farewell) in [

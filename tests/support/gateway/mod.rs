@@ -33,6 +33,7 @@ pub const NAME: &str = "mail.example.org";
 pub struct GatewayBuilder {
     server: String,
     tables: Vec<(String, String)>,
+    whole: Option<String>,
     certificates: Option<String>,
     environment: Vec<(String, String)>,
     prefix: Vec<String>,
@@ -69,6 +70,7 @@ impl Gateway {
         GatewayBuilder {
             server: String::new(),
             tables: Vec::new(),
+            whole: None,
             certificates: None,
             environment: Vec::new(),
             prefix: Vec::new(),
@@ -324,6 +326,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Takes this text for the whole configuration, whatever else was said.
+    pub fn whole(mut self, text: &str) -> Self {
+        self.whole = Some(text.into());
+        self
+    }
+
     /// Replaces the one certificate by these tables. Files are made by [`Self::issue`].
     pub fn certificates(mut self, tables: &str) -> Self {
         self.certificates = Some(tables.into());
@@ -367,6 +375,7 @@ impl GatewayBuilder {
         for (name, lines) in &self.tables {
             let _ = write!(text, "\n[{name}]\n{lines}");
         }
+        let text = self.whole.clone().unwrap_or(text);
         self.scratch.write("proxy.toml", &text);
         text
     }
@@ -388,12 +397,12 @@ impl GatewayBuilder {
     }
 
     fn spawn(self) -> Gateway {
-        self.write();
+        let text = self.write();
         let program = self.program.display().to_string();
         let launch = Launch {
             line: self.prefix.into_iter().chain([program]).collect(),
             environment: self.environment,
-            listeners: self.tables.iter().filter(|(name, _)| name.starts_with("server.listener.")).count(),
+            listeners: text.lines().filter(|line| line.starts_with("[server.listener.")).count(),
         };
         Gateway { child: launch.spawn(&self.scratch), launch, scratch: self.scratch, authority: self.authority }
     }
