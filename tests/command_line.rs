@@ -85,6 +85,19 @@ fn check_reads_certificates_and_says_what_is_wrong_with_them() {
 }
 
 #[test]
+fn check_reads_the_roots_and_says_what_is_wrong_with_them() {
+    let scratch = Scratch::new("check");
+    scratch.write("junk.pem", "junk");
+    let acme = "[acme.company]\ndirectory = \"https://acme.internal/\"\ndomains = \"mail.internal\"\n\
+                challenge = \"dns-01\"\nprovider = \"exec\"\ncommand = \"hook\"\nca = \"missing.pem\"\ndefault = true\n";
+    let text = configuration("mail.example.org", "127.0.0.1:0").replace("[server]\n", "[server]\nca = \"junk.pem\"\n");
+    let ran = check(&scratch.write("proxy.toml", text + acme)).fails();
+    let (junk, missing) = (scratch.join("junk.pem"), scratch.join("missing.pem"));
+    ran.prints(&format!("proxy.toml:1:1: server.ca: {}: no certificate found;", junk.display()))
+        .prints(&format!("acme.company.ca: {}: No such file", missing.display()));
+}
+
+#[test]
 fn check_opens_no_port_and_writes_nothing() {
     let scratch = Scratch::new("check");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");

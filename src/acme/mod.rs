@@ -23,6 +23,7 @@ mod roots;
 pub use answers::{Answers, Tokens};
 pub use keepers::Keepers;
 pub use report::Report;
+pub use roots::check_roots;
 
 /// What authorities see as the client (RFC 8555 §6.1).
 const USER_AGENT: &str = concat!("mailward/", env!("CARGO_PKG_VERSION"));
