@@ -4,7 +4,11 @@
 
 use instant_acme::{ChallengeHandle, ChallengeType};
 
-use super::{Answers, fault::Fault};
+use super::{
+    Answers,
+    dns::{self, Record},
+    fault::Fault,
+};
 use crate::config::{self, Challenge};
 
 /// What is to be shown for one name.
@@ -14,6 +18,7 @@ pub(super) struct Proof {
     token: String,
     key_authorization: String,
     digest: Vec<u8>,
+    dns_value: String,
 }
 
 impl Proof {
@@ -27,6 +32,7 @@ impl Proof {
             token: challenge.token.clone(),
             key_authorization: authorization.as_str().to_owned(),
             digest: authorization.digest().as_ref().to_vec(),
+            dns_value: authorization.dns_value(),
         }
     }
 }
@@ -42,7 +48,7 @@ pub(super) fn kind(challenge: &Challenge) -> ChallengeType {
 
 /// Shows all of them. They stand together: two names of one order may need two records of one name (a wildcard and its
 /// domain).
-pub(super) fn present(settings: &config::Acme, answers: &Answers, proofs: &[Proof]) -> Result<(), Fault> {
+pub(super) async fn present(settings: &config::Acme, answers: &Answers, proofs: &[Proof]) -> Result<(), Fault> {
     match &settings.challenge {
         Challenge::TlsAlpn01 => {
             for proof in proofs {
@@ -52,16 +58,29 @@ pub(super) fn present(settings: &config::Acme, answers: &Answers, proofs: &[Proo
         Challenge::Http01 => {
             proofs.iter().for_each(|proof| answers.http.present(&proof.token, &proof.key_authorization));
         }
-        Challenge::Dns01(_) => return Err(Fault::ours("dns-01 is not there yet")),
+        Challenge::Dns01(dns) => {
+            for reason in dns::present(dns, &records(proofs)).await.map_err(Fault::ours)? {
+                tracing::warn!(acme = %settings.id, reason, "the records of the challenge are not seen everywhere");
+            }
+        }
     }
     Ok(())
 }
 
 /// Takes all of them away, as far as that can be done.
-pub(super) fn withdraw(settings: &config::Acme, answers: &Answers, proofs: &[Proof]) {
+pub(super) async fn withdraw(settings: &config::Acme, answers: &Answers, proofs: &[Proof]) {
     match &settings.challenge {
         Challenge::TlsAlpn01 => proofs.iter().for_each(|proof| answers.tls.withdraw(&proof.domain)),
         Challenge::Http01 => proofs.iter().for_each(|proof| answers.http.withdraw(&proof.token)),
-        Challenge::Dns01(_) => {}
+        Challenge::Dns01(dns) => {
+            if let Err(error) = dns::withdraw(dns, &records(proofs)).await {
+                tracing::warn!(acme = %settings.id, %error, "a TXT record of a challenge could not be removed");
+            }
+        }
     }
+}
+
+fn records(proofs: &[Proof]) -> Vec<Record> {
+    let record = |proof: &Proof| Record { domain: proof.domain.clone(), value: proof.dns_value.clone() };
+    proofs.iter().map(record).collect()
 }

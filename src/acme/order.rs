@@ -157,7 +157,7 @@ impl Ordering<'_> {
             proved = self.show(order, &proofs) => proved,
             _ = stopping.wait_for(|stopping| *stopping) => Err(Fault::ours("mailward is stopping")),
         };
-        challenge::withdraw(self.settings, self.answers, &proofs);
+        challenge::withdraw(self.settings, self.answers, &proofs).await;
         proved
     }
 
@@ -188,7 +188,7 @@ impl Ordering<'_> {
     }
 
     async fn show(&self, order: &mut Order, proofs: &[Proof]) -> Result<(), Fault> {
-        challenge::present(self.settings, self.answers, proofs)?;
+        challenge::present(self.settings, self.answers, proofs).await?;
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|error| self.fault(error))?;
