@@ -27,6 +27,19 @@ pub fn passes(mechanism: &[u8]) -> bool {
     !plus && !mechanism.eq_ignore_ascii_case(b"EXTERNAL")
 }
 
+/// Whether a client may ask for a mechanism, as far as that is mailward's to say. What is no name of one never goes on:
+/// a server that ends words elsewhere could find EXTERNAL at its front.
+#[must_use]
+pub fn may_be_asked_for(mechanism: &[u8]) -> bool {
+    is_mechanism(mechanism) && passes(mechanism)
+}
+
+/// RFC 4422 §3.1, in either case.
+#[must_use]
+pub fn is_mechanism(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 /// The mechanisms of a list separated by blanks that [`passes`] lets through, as they were written.
 pub fn passing(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| matches!(byte, b' ' | b'\t')).filter(|mechanism| !mechanism.is_empty() && passes(mechanism))
@@ -157,6 +170,14 @@ mod tests {
         assert!(!passes(b"External"));
         assert!(passes(b"SCRAM-SHA-256"));
         assert!(passes(b"PLUS"));
+    }
+
+    #[test]
+    fn what_is_no_mechanisms_name_is_not_asked_for() {
+        for word in ["EXTERNAL\t=", "EXTERNAL ", "EXTERNAL\x0b", "EXTERNAL\"", "", "PL\u{e4}IN", "external"] {
+            assert!(!may_be_asked_for(word.as_bytes()), "{word:?}");
+        }
+        assert!(may_be_asked_for(b"scram-sha-256") && may_be_asked_for(b"KERBEROS_V4"));
     }
 
     #[test]

@@ -68,10 +68,10 @@ pub(super) struct Offered {
 }
 
 impl Offered {
-    /// Whether a client may use a mechanism: hidden is also refused. A client that asked for no list may try.
+    /// Whether a client may use a mechanism: hidden is also refused. A client that was shown no list may try.
     pub(super) fn permits(&self, mechanism: &[u8]) -> bool {
         let mut listed = self.by_capa.iter().chain(&self.by_auth).flatten();
         let no_list = self.by_capa.is_none() && self.by_auth.is_none();
-        sasl::passes(mechanism) && (no_list || listed.any(|name| name.eq_ignore_ascii_case(mechanism)))
+        sasl::may_be_asked_for(mechanism) && (no_list || listed.any(|name| name.eq_ignore_ascii_case(mechanism)))
     }
 }

@@ -296,6 +296,7 @@ fn mechanisms_that_were_not_shown_are_refused() {
 #[test]
 fn a_client_that_asked_for_no_list_may_try() {
     assert_eq!(greeted().client("AUTH NTLM\r\n"), "AUTH NTLM\r\n");
+    assert_eq!(greeted().client("AUTH EXTERNAL\t=\r\n"), "", "a server may end words at a tab too");
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn in_plaintext_the_client_has_had_a_list() {
     let opened = Start::Opened(Opening::Nothing);
     let mut session = Session::new(plaintext(Protocol::ManageSieve), opened, GREETING);
     assert_eq!(session.heard(), "");
+    for hidden in ["EXTERNAL", "EXTERNAL ", "EXTERNAL\t="] {
+        assert_eq!(session.client(format!("AUTHENTICATE \"{hidden}\"\r\n")), "");
+        assert_eq!(session.heard(), "NO \"Unknown mechanism\"\r\n");
+    }
     assert_eq!(session.client("AUTHENTICATE \"CRAM-MD5\"\r\n"), "AUTHENTICATE \"CRAM-MD5\"\r\n");
 }
 

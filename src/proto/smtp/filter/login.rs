@@ -56,7 +56,7 @@ impl SmtpFilter {
             Some(words::NEEDS_ENCRYPTION)
         } else if !self.offer.lists(b"AUTH") {
             Some(words::NOT_OFFERED)
-        } else if !is_mechanism(mechanism) || !is_response(response) {
+        } else if !sasl::is_mechanism(mechanism) || !is_response(response) {
             Some(words::BAD_ARGUMENT)
         } else if !sasl::passes(mechanism) {
             Some(words::NO_MECHANISM)
@@ -104,11 +104,6 @@ impl SmtpFilter {
             self.login.finish(reply.class() == 2);
         }
     }
-}
-
-/// RFC 4422 §3.1.
-fn is_mechanism(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Base64, or nothing.
