@@ -71,10 +71,14 @@ pub(super) fn has_timestamp(banner: &[u8]) -> bool {
 /// A banner without the offer to take the client's address on trust; the rest, the timestamp too, is as it was.
 pub(super) fn without_xclient(banner: &[u8]) -> Vec<u8> {
     const OFFER: &[u8] = b"[XCLIENT]";
-    let Some(at) = banner.windows(OFFER.len()).position(|window| window.eq_ignore_ascii_case(OFFER)) else {
-        return banner.to_vec();
-    };
-    [line::trim_end(&banner[..at]), b" ", line::trim_start(&banner[at + OFFER.len()..])].concat()
+    let (mut kept, mut rest) = (Vec::new(), banner);
+    while let Some(at) = rest.windows(OFFER.len()).position(|window| window.eq_ignore_ascii_case(OFFER)) {
+        kept.extend_from_slice(line::trim_end(&rest[..at]));
+        kept.push(b' ');
+        rest = line::trim_start(&rest[at + OFFER.len()..]);
+    }
+    kept.extend_from_slice(rest);
+    kept
 }
 
 /// How long the backend's greeting is: see [`crate::proto::greeting_end`].

@@ -35,6 +35,7 @@ fn implicit_tls_shows_the_banner_with_its_timestamp() {
     assert_eq!(implicit(GREETING).heard(), "+OK ready <1.2@old>\r\n");
     assert_eq!(implicit(b"+OK [XCLIENT] Dovecot ready. <1@x>\n").heard(), "+OK Dovecot ready. <1@x>\r\n");
     assert_eq!(implicit(b"+OK [xclient]\r\n").heard(), "+OK \r\n");
+    assert_eq!(implicit(b"+OK [XCLIENT] a [XCL[XCLIENT]IENT] b [XCLIENT]\r\n").heard(), "+OK a [XCL IENT] b \r\n");
 }
 
 #[test]
