@@ -121,8 +121,7 @@ pub fn bounded_name(name: &[u8]) -> Option<String> {
 }
 
 /// What is remembered of a running exchange, to tell the user when the backend accepts it: the mechanism, and
-/// as many responses as can name somebody.
-#[derive(Debug)]
+/// as many responses as can name somebody. A password may be among them, so it cannot be printed.
 pub struct Exchange {
     mechanism: Vec<u8>,
     responses: Vec<Vec<u8>>,
@@ -198,6 +197,7 @@ mod tests {
         assert_eq!(named("PLAIN", &[b"secret"]), None);
         assert_eq!(named("PLAIN", &[b"\0\0secret"]), None);
         assert_eq!(user(b"PLAIN", &[b"*".to_vec()]), None);
+        assert_eq!(user(b"LOGIN", &[b"=".to_vec(), b"c2VjcmV0".to_vec()]), None, "an initial response of no length");
         assert_eq!(user(b"PLAIN", &[]), None);
     }
 

@@ -9,11 +9,8 @@ use crate::proto::{
     smtp::{command::Command, lines::Next, reply::Reply, words},
 };
 
-/// The longest response in which a user's name is looked for.
-const LONGEST_KEPT: usize = 4096;
-
 /// Whether, and as whom, the client has logged in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Login {
     accepted: bool,
     user: Option<Box<str>>,
@@ -32,7 +29,7 @@ impl Login {
     }
 
     fn note(&mut self, response: &[u8]) {
-        if let Some(exchange) = self.exchange.as_mut().filter(|_| response.len() <= LONGEST_KEPT) {
+        if let Some(exchange) = &mut self.exchange {
             exchange.respond(response);
         }
     }
@@ -70,8 +67,7 @@ impl SmtpFilter {
         let (mechanism, response) = line::word(command.argument);
         self.login.exchange = Some(Box::new(sasl::Exchange::new(mechanism)));
         if !response.is_empty() {
-            // RFC 4954 §4: an equals sign is an initial response of no length.
-            self.login.note(response.strip_prefix(b"=").unwrap_or(response));
+            self.login.note(response);
         }
     }
 

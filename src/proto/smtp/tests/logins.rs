@@ -2,7 +2,7 @@
 
 use super::talk::{LIMITS, Talk, both, settings};
 use crate::proto::{
-    Complaint, Ending, Filter as _, Phase, Protocol, Settings, Start, Violation,
+    Complaint, Ending, Filter as _, Limits, Phase, Protocol, Settings, Start, Violation,
     smtp::{DomainPattern, Guard},
 };
 
@@ -41,6 +41,15 @@ fn login_asks_twice() {
         talk.exchange("AUTH PLAIN AAA=", "503 already");
         assert_eq!((talk.filter.user(), talk.filter.awaits_login()), (Some("anna"), false));
     });
+}
+
+#[test]
+fn a_long_name_never_leaves_its_place_to_the_password() {
+    let limits = Limits { auth: 8192, ..LIMITS };
+    let mut talk = Talk::inside_tls(Settings { limits, ..guarded() }, false);
+    talk.hello("EHLO", &["AUTH LOGIN"]).exchange("AUTH LOGIN", "334 VXNlcm5hbWU6");
+    talk.exchange(&"YW5u".repeat(1500), "334 UGFzc3dvcmQ6").exchange("c2VjcmV0", "235 welcome");
+    assert!(talk.filter.user().unwrap().starts_with("annann"));
 }
 
 #[test]
