@@ -2,7 +2,7 @@
 
 use super::{Reaction, SmtpFilter, message::Mode};
 use crate::proto::{
-    Complaint, Ending, Flow, Protocol, Start, Violation, Wire,
+    Complaint, Ending, Flow, Opening, Protocol, Start, Violation, Wire,
     smtp::{
         Extensions,
         body::Body,
@@ -28,7 +28,7 @@ impl SmtpFilter {
         }
         if let Some((command, offered)) = self.opening() {
             if let Some(command) = command {
-                wire.to_backend.extend_from_slice(&[command, b"\r\n".as_slice()].concat());
+                introduce(command, wire);
                 self.expected.push(Reaction::Opening);
                 self.mode = Mode::Held;
             }
@@ -122,6 +122,9 @@ impl SmtpFilter {
 
     /// The backend answered the EHLO or HELO that a plaintext client said to us.
     fn opened(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
+        if matches!(reply.code, 500 | 502) && self.falls_back(wire) {
+            return Flow::Consume(reply.length());
+        }
         let Some((Some(command), offered)) = self.opening().filter(|_| reply.class() == 2) else {
             say(words::UNAVAILABLE, &mut wire.to_client);
             return Flow::End(Ending::Refused);
@@ -136,6 +139,15 @@ impl SmtpFilter {
             self.complain_without_login(reply);
         }
         Flow::Consume(reply.length())
+    }
+
+    /// RFC 5321 §3.2: a server that does not know EHLO is told HELO. Says whether there is anything to fall back from.
+    fn falls_back(&mut self, wire: &mut Wire) -> bool {
+        let Start::Opened(Opening::Hello { command: Some(command), .. }) = &mut self.start else { return false };
+        let Some(name) = command.strip_prefix(b"EHLO ") else { return false };
+        *command = [b"HELO ", name].concat();
+        introduce(command, wire);
+        true
     }
 
     /// A backend that lets nobody log in, behind a listener where everybody has to.
@@ -166,4 +178,10 @@ impl SmtpFilter {
         self.settle(wire);
         Flow::End(Ending::Backend(Violation::Backend))
     }
+}
+
+/// Says to the backend what a plaintext client said to us.
+fn introduce(command: &[u8], wire: &mut Wire) {
+    wire.to_backend.extend_from_slice(command);
+    wire.to_backend.extend_from_slice(b"\r\n");
 }

@@ -123,6 +123,22 @@ fn only_the_use_of_a_missing_extension_ends_the_session() {
 }
 
 #[test]
+fn a_backend_that_knows_no_ehlo_is_told_helo() {
+    both(|drips| {
+        for reply in ["500 what?\r\n", "502 what?\r\n"] {
+            let mut talk = opened(Some("EHLO c.example"), drips);
+            assert_eq!(talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n").asked(), "EHLO c.example\r\n");
+            assert_eq!(talk.backend(reply).asked(), "HELO c.example\r\n");
+            assert_eq!(talk.backend("250 mx\r\n").asked(), "MAIL FROM:<a@b>\r\n");
+            assert_eq!((talk.told().as_str(), talk.ending), ("", None));
+        }
+        let mut talk = opened(Some("EHLO c"), drips);
+        assert!(talk.backend("500 what?\r\n500 what?\r\n").told().starts_with("421 4.3.2 "));
+        assert_eq!((talk.asked().as_str(), talk.ending), ("EHLO c\r\nHELO c\r\n", Some(Ending::Refused)));
+    });
+}
+
+#[test]
 fn a_refused_introduction_is_temporary_for_the_client() {
     for reply in ["550 no\r\n", "450 no\r\n", "354 no\r\n"] {
         let mut talk = opened(Some("EHLO c"), false);
