@@ -74,6 +74,8 @@ impl SmtpFilter {
                 self.expected.forget_recipients();
             }
             (Reaction::Reset, 2) => self.expected.forget_recipients(),
+            // RFC 3030 §2: the message has failed with this chunk, and nobody is left for whom another could be answered.
+            (Reaction::Chunk, 4 | 5) => self.expected.forget_recipients(),
             (Reaction::Recipient, 2) => self.expected.accept_recipient(),
             (Reaction::Data, 3) => self.mode = Mode::Body(Body::new()),
             (Reaction::Data, _) => self.mode = Mode::Command,

@@ -113,6 +113,31 @@ fn lmtp_answers_the_last_chunk_once_for_each_recipient() {
 }
 
 #[test]
+fn nothing_of_a_message_goes_on_behind_a_refused_chunk() {
+    both(|drips| {
+        let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
+        assert_eq!(talk.client("BDAT 1\r\nx").asked(), "BDAT 1\r\nx");
+        talk.backend("452 full\r\n").told();
+        assert_eq!(talk.client("BDAT 6 LAST\r\nQUIT\r\n").asked(), "");
+        assert_eq!(talk.told(), "503 5.5.1 No valid recipients\r\n");
+        talk.exchange("RSET", "250 ok");
+    });
+}
+
+#[test]
+fn lmtp_answers_the_last_chunk_once_behind_a_refused_one() {
+    both(|drips| {
+        let mut talk = session(Protocol::Lmtp, &["PIPELINING", "CHUNKING"], drips);
+        talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 1 LAST\r\ny");
+        talk.backend("250 mail\r\n250 one\r\n250 two\r\n").backend("452 full\r\n503 no chunk\r\n");
+        assert_eq!(talk.filter.phase(), Phase::Command);
+        talk.told();
+        talk.asked();
+        talk.exchange("RSET", "250 ok");
+    });
+}
+
+#[test]
 fn a_client_that_goes_away_in_a_chunk_leaves_no_end() {
     let mut talk = addressed(&["CHUNKING"], false);
     assert!(!talk.client("BDAT 5 LAST\r\nabcd").filter.client_ended());
