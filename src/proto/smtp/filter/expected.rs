@@ -48,8 +48,7 @@ impl Reaction {
             // RFC 5321 §4.1.1.4: 354, or a refusal.
             (Self::Data, 2 | 3) => code == 354,
             // RFC 4954 §4: 334 goes on, 235 has succeeded.
-            (Self::Login, 2) => code == 235,
-            (Self::Login, _) => true,
+            (Self::Login, 2 | 3) => matches!(code, 235 | 334),
             // RFC 5321 §4.2.1: 3yz waits for more, which no other command has.
             (_, class) => class != 3,
         }
@@ -150,7 +149,7 @@ mod tests {
         assert!(Reaction::Data.permits(354) && Reaction::Data.permits(554));
         assert!(!Reaction::Data.permits(250) && !Reaction::Data.permits(334));
         assert!(Reaction::Login.permits(235) && Reaction::Login.permits(334) && Reaction::Login.permits(535));
-        assert!(!Reaction::Login.permits(250));
+        assert!(!Reaction::Login.permits(250) && !Reaction::Login.permits(354));
         assert!(Reaction::Pass.permits(250) && Reaction::Verdict.permits(452));
         assert!(!Reaction::Pass.permits(334) && !Reaction::Verdict.permits(353));
     }
