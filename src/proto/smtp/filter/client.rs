@@ -45,6 +45,9 @@ impl SmtpFilter {
         if self.uses_missing(command) {
             return self.extension_gone(wire);
         }
+        if command.verb == Verb::Bdat && self.awaits_recipients() {
+            return Flow::Wait;
+        }
         if !self.may_go_on() {
             return expel(words::TOO_MANY_COMMANDS, Violation::TooManyCommands, wire);
         }

@@ -107,13 +107,17 @@ impl SmtpFilter {
         Flow::Consume(length)
     }
 
+    /// Whether it is open yet what is to become of a BDAT.
+    pub(super) fn awaits_recipients(&self) -> bool {
+        self.offer.lists(b"CHUNKING") && self.expected.has_recipients().is_none()
+    }
+
     /// A BDAT command. RFC 3030 §2: its octets follow, whatever the reply.
     pub(super) fn chunk(&mut self, command: &Command<'_>, length: usize, wire: &mut Wire) -> Flow {
         let offered = self.offer.lists(b"CHUNKING");
         // Its octets are a client's words that nobody judges. A server that refuses the command and reads them as
         // commands (against RFC 3030 §2) shall have none, so that they only go where a message has recipients.
-        let wanted = if offered { self.expected.has_recipients() } else { Some(false) };
-        let Some(wanted) = wanted else { return Flow::Wait };
+        let wanted = offered && self.expected.has_recipients() == Some(true);
         match Chunk::parse(command.argument) {
             Ok(chunk) if wanted => {
                 chunk.write(&mut wire.to_backend);

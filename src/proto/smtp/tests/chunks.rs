@@ -1,7 +1,7 @@
 //! BDAT (RFC 3030): octets are counted, never read.
 
 use super::talk::{LIMITS, Talk, both, settings};
-use crate::proto::{Ending, Filter as _, Phase, Protocol, Violation};
+use crate::proto::{Ending, Filter as _, Phase, Protocol, Settings, Violation, smtp::Guard};
 
 fn session(protocol: Protocol, extensions: &[&str], drips: bool) -> Talk {
     let mut talk = Talk::inside_tls(settings(protocol), drips);
@@ -44,6 +44,20 @@ fn octets_cross_byte_for_byte() {
         assert_eq!(talk.backend("250 one\r\n250 two\r\n250 ok\r\n").told(), "250 one\r\n250 two\r\n250 ok\r\n");
         assert_eq!((talk.filter.phase(), talk.ending), (Phase::Command, None));
     });
+}
+
+#[test]
+fn a_chunk_that_waits_is_counted_once() {
+    let guard = Guard { require_auth: true, ..Guard::default() };
+    let mut talk = Talk::inside_tls(Settings { guard, ..settings(Protocol::Submission) }, false);
+    talk.hello("EHLO", &["PIPELINING", "CHUNKING", "AUTH PLAIN"]);
+    let resets = LIMITS.commands - 3;
+    talk.client(format!("{}BDAT 0\r\nNOOP\r\n", "RSET\r\n".repeat(resets)));
+    for _ in 0..resets {
+        talk.backend("250 ok\r\n");
+    }
+    assert!(talk.told().ends_with("250 ok\r\n503 5.5.1 No valid recipients\r\n"));
+    assert_eq!((talk.ending, talk.asked().ends_with("RSET\r\nNOOP\r\n")), (None, true));
 }
 
 #[test]
