@@ -105,11 +105,10 @@ pub enum Line<'a> {
 pub fn first(input: &[u8], limit: usize) -> Line<'_> {
     let Some(end) = memchr(b'\n', input) else {
         // The CR of an end that is still to come does not count.
-        return if input.len() > limit + 1 { Line::Endless } else { Line::Partial };
+        return if input.len() > limit.saturating_add(1) { Line::Endless } else { Line::Partial };
     };
     let length = end + 1;
-    let text = &input[..end];
-    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let text = without_end(&input[..length]);
     if text.len() > limit {
         Line::Long { length }
     } else if memchr2(b'\0', b'\r', text).is_some() {
@@ -142,13 +141,26 @@ pub fn trim_end(text: &[u8]) -> &[u8] {
     &text[..text.len() - blanks]
 }
 
+/// `line` without the LF at its end and one CR before it.
+#[must_use]
+pub fn without_end(line: &[u8]) -> &[u8] {
+    let Some(text) = line.strip_suffix(b"\n") else { return line };
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+/// Writes a line and its CRLF.
+pub fn write(text: &[u8], output: &mut Vec<u8>) {
+    output.extend_from_slice(text);
+    output.extend_from_slice(b"\r\n");
+}
+
 /// Whether a line holds a control character other than a tab: no mail command needs one.
 #[must_use]
 pub fn has_control(text: &[u8]) -> bool {
     text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }
 
-/// Whether a line is an HTTP request or header line, as a browser led to a mail port sends them.
+/// Whether a line is an HTTP request line, with which a browser led to a mail port begins.
 #[must_use]
 pub fn is_http(text: &[u8]) -> bool {
     const METHODS: [&[u8]; 8] = [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH"];

@@ -16,7 +16,7 @@ impl ImapFilter {
             Some(Response::Line) => {
                 let greeting_line = self.screened(text);
                 if self.greets {
-                    write_line(greeting_line.as_deref().unwrap_or(text), wire);
+                    line::write(greeting_line.as_deref().unwrap_or(text), &mut wire.to_client);
                 }
                 Flow::Consume(greeting.len())
             }
@@ -108,7 +108,7 @@ impl ImapFilter {
     fn pass_line(&mut self, text: &[u8], length: usize, wire: &mut Wire) -> Flow {
         match self.screened(text) {
             Some(line) => {
-                write_line(&line, wire);
+                line::write(&line, &mut wire.to_client);
                 Flow::Consume(length)
             }
             None => Flow::Pass(length),
@@ -141,7 +141,7 @@ impl ImapFilter {
     /// Passes the backend's last line on, and ends.
     fn part(&mut self, text: &[u8], ending: Ending, wire: &mut Wire) -> Flow {
         let line = self.screened(text);
-        write_line(line.as_deref().unwrap_or(text), wire);
+        line::write(line.as_deref().unwrap_or(text), &mut wire.to_client);
         Flow::End(ending)
     }
 
@@ -166,9 +166,4 @@ impl ImapFilter {
         }
         Flow::End(Ending::Backend(violation))
     }
-}
-
-fn write_line(line: &[u8], wire: &mut Wire) {
-    wire.to_client.extend_from_slice(line);
-    wire.to_client.extend_from_slice(b"\r\n");
 }

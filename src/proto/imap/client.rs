@@ -141,8 +141,7 @@ impl ImapFilter {
     /// Sends the response on; `None`, what is no response, cancels the exchange (RFC 9051 §6.2.2), and so the
     /// backend answers it as it would have.
     fn respond(&mut self, response: Option<&[u8]>, wire: &mut Wire) {
-        wire.to_backend.extend_from_slice(response.unwrap_or(b"*"));
-        wire.to_backend.extend_from_slice(b"\r\n");
+        line::write(response.unwrap_or(b"*"), &mut wire.to_backend);
         let State::Asked(Asked { kind: Kind::Authenticate { responses, challenged, .. }, .. }) = &mut self.state else {
             return;
         };

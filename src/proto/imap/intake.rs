@@ -84,7 +84,7 @@ impl Intake {
         if line::first(input, limit) == Line::Partial {
             return Taken::More;
         }
-        let start = without_end(&input[..memchr(b'\n', input).map_or(input.len(), |end| end + 1)]);
+        let start = line::without_end(&input[..memchr(b'\n', input).map_or(input.len(), |end| end + 1)]);
         let start = &start[..start.len().min(limit)];
         if line::is_http(start) {
             return Taken::Break(Violation::HttpRequest);
@@ -107,7 +107,7 @@ impl Intake {
             Line::Whole { text, length } => self.end_line(reading, text, length, permit),
             Line::Bad { length } => {
                 reading.fail(Fault::Byte);
-                self.end_line(reading, without_end(&input[..length]), length, permit)
+                self.end_line(reading, line::without_end(&input[..length]), length, permit)
             }
             Line::Partial | Line::Long { .. } | Line::Endless => {
                 reading.fail(Fault::Line);
@@ -121,7 +121,7 @@ impl Intake {
     fn overlong(&mut self, mut reading: Reading, input: &[u8], permit: &Permit) -> Taken {
         let room = self.limits.line.saturating_add(self.limits.literal).saturating_sub(reading.text);
         if let Some(end) = memchr(b'\n', input) {
-            let text = without_end(&input[..=end]);
+            let text = line::without_end(&input[..=end]);
             if text.len() > room {
                 return Taken::Break(Violation::LineTooLong);
             }
@@ -255,10 +255,4 @@ fn first_limit(limits: &Limits, input: &[u8]) -> usize {
         Head { verb: Verb::Authenticate, tag: Some(_), .. } => limits.auth.max(limits.line),
         _ => limits.line,
     }
-}
-
-/// `line` without the LF at its end and one CR before it.
-fn without_end(line: &[u8]) -> &[u8] {
-    let Some(text) = line.strip_suffix(b"\n") else { return line };
-    text.strip_suffix(b"\r").unwrap_or(text)
 }

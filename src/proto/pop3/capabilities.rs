@@ -3,7 +3,6 @@
 //! Promises that the backend's live list is the truth: lines are only taken out, never added (RFC 2449 §5).
 
 use super::reply::lines;
-use super::words;
 use crate::proto::line;
 use crate::proto::sasl;
 
@@ -36,7 +35,7 @@ impl Capabilities {
             b"SASL" => self.take_mechanisms(arguments),
             name => {
                 self.login |= name == b"USER";
-                words::line(text, &mut self.lines);
+                line::write(text, &mut self.lines);
             }
         }
     }
@@ -45,7 +44,7 @@ impl Capabilities {
         let mechanisms: Vec<Vec<u8>> = sasl::passing(arguments).map(<[u8]>::to_vec).collect();
         if !mechanisms.is_empty() {
             self.login = true;
-            words::line(&[b"SASL ", mechanisms.join(&b' ').as_slice()].concat(), &mut self.lines);
+            line::write(&[b"SASL ", mechanisms.join(&b' ').as_slice()].concat(), &mut self.lines);
         }
         self.mechanisms.get_or_insert_default().extend(mechanisms);
     }

@@ -103,13 +103,13 @@ impl Pop3Filter {
 
 /// Tells the client that the backend cannot be followed any more.
 fn break_off(wire: &mut Wire) -> Ending {
-    words::line(words::farewell(Farewell::BackendLost), &mut wire.to_client);
+    line::write(words::farewell(Farewell::BackendLost), &mut wire.to_client);
     Ending::Backend(Violation::Backend)
 }
 
 /// Writes the last words for a client that broke the protocol or a limit.
 fn dismiss(violation: Violation, wire: &mut Wire) -> Ending {
-    words::line(words::violation(violation), &mut wire.to_client);
+    line::write(words::violation(violation), &mut wire.to_client);
     Ending::Client(violation)
 }
 
@@ -124,12 +124,12 @@ impl Filter for Pop3Filter {
             Ok(Some(Reply { status: Status::Positive, text, .. })) => {
                 if self.start == Start::Greeting {
                     self.timestamp = reply::has_timestamp(text);
-                    words::line(&reply::without_xclient(text), &mut wire.to_client);
+                    line::write(&reply::without_xclient(text), &mut wire.to_client);
                 }
                 Flow::Consume(greeting.len())
             }
             Ok(Some(Reply { status: Status::Negative, text, .. })) if self.start == Start::Greeting => {
-                words::line(text, &mut wire.to_client);
+                line::write(text, &mut wire.to_client);
                 Flow::End(Ending::Refused)
             }
             Ok(Some(Reply { status: Status::Negative, text, .. })) => {
@@ -196,7 +196,7 @@ impl Filter for Pop3Filter {
             State::Refused(_) => return Flow::More,
             State::LoggedIn(_) => {}
             State::Ready | State::Asked(_) | State::Challenged(_) => {
-                words::line(words::farewell(Farewell::BackendLost), &mut wire.to_client);
+                line::write(words::farewell(Farewell::BackendLost), &mut wire.to_client);
             }
         }
         Flow::End(Ending::BackendLost)
@@ -209,7 +209,7 @@ impl Filter for Pop3Filter {
             (Farewell::Timeout, State::Asked(_)) => Farewell::BackendLost,
             _ => farewell,
         };
-        words::line(words::farewell(farewell), &mut wire.to_client);
+        line::write(words::farewell(farewell), &mut wire.to_client);
         true
     }
 

@@ -72,14 +72,14 @@ impl Pop3Greeter {
         self.tally.command(&self.settings.limits)?;
         match command {
             Command::Capabilities => self.list(output),
-            Command::Noop => words::line(b"+OK", output),
+            Command::Noop => line::write(b"+OK", output),
             Command::Quit => {
-                words::line(b"+OK Goodbye", output);
+                line::write(b"+OK Goodbye", output);
                 return Ok(Some(Outcome::Closed));
             }
             Command::StartTls => {
                 let emptied = input.emptied().ok_or(Violation::InjectedBeforeTls)?;
-                words::line(b"+OK Begin TLS", output);
+                line::write(b"+OK Begin TLS", output);
                 return Ok(Some(Outcome::StartTls(emptied)));
             }
             Command::StartTlsArgument => self.refuse("STLS takes no argument", output)?,
@@ -91,37 +91,37 @@ impl Pop3Greeter {
     }
 
     fn list(&self, output: &mut Vec<u8>) {
-        words::line(b"+OK What I can do:", output);
+        line::write(b"+OK What I can do:", output);
         if self.permits_plaintext() {
-            words::line(b"USER", output);
+            line::write(b"USER", output);
         }
         for capability in ["STLS", "RESP-CODES", "IMPLEMENTATION mailward", "."] {
-            words::line(capability.as_bytes(), output);
+            line::write(capability.as_bytes(), output);
         }
     }
 
     fn refuse(&mut self, why: &str, output: &mut Vec<u8>) -> Result<(), Violation> {
         self.tally.error(&self.settings.limits)?;
-        words::line(format!("-ERR {why}").as_bytes(), output);
+        line::write(format!("-ERR {why}").as_bytes(), output);
         Ok(())
     }
 }
 
 impl Greeter for Pop3Greeter {
     fn greet(&mut self, output: &mut Vec<u8>) {
-        words::line(format!("+OK {} ready", self.settings.hostname).as_bytes(), output);
+        line::write(format!("+OK {} ready", self.settings.hostname).as_bytes(), output);
     }
 
     fn step(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Step, Violation> {
         let step = self.advance(input, output);
         if let Err(violation) = step {
-            words::line(words::violation(violation), output);
+            line::write(words::violation(violation), output);
         }
         step
     }
 
     fn farewell(&self, farewell: Farewell, output: &mut Vec<u8>) {
-        words::line(words::farewell(farewell), output);
+        line::write(words::farewell(farewell), output);
     }
 }
 

@@ -46,10 +46,7 @@ pub(super) fn first(input: &[u8], lists: bool) -> Result<Option<Reply<'_>>, Viol
 
 /// The lines of a list.
 pub(super) fn lines(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split_inclusive(|byte| *byte == b'\n').map(|line| {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        line.strip_suffix(b"\r").unwrap_or(line)
-    })
+    list.split_inclusive(|byte| *byte == b'\n').map(line::without_end)
 }
 
 /// Whether a refusal of a login says that the backend wants TLS on its own leg. The code `[AUTH]` (RFC 3206)

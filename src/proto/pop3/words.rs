@@ -2,12 +2,6 @@
 
 use crate::proto::{Farewell, Violation};
 
-/// Writes one line and its end.
-pub(super) fn line(text: &[u8], output: &mut Vec<u8>) {
-    output.extend_from_slice(text);
-    output.extend_from_slice(b"\r\n");
-}
-
 /// The words for a client that mailward takes leave of.
 pub(super) fn farewell(farewell: Farewell) -> &'static [u8] {
     match farewell {

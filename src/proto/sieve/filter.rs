@@ -16,7 +16,7 @@ use super::reply::{self, Status};
 use super::words;
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
+use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire, line};
 
 /// What stands between client and backend.
 pub struct SieveFilter {
@@ -80,13 +80,13 @@ impl SieveFilter {
 
 /// Tells the client that the backend cannot be followed any more.
 fn break_off(wire: &mut Wire) -> Ending {
-    words::line(words::farewell(Farewell::BackendLost), &mut wire.to_client);
+    line::write(words::farewell(Farewell::BackendLost), &mut wire.to_client);
     Ending::Backend(Violation::Backend)
 }
 
 /// Writes the last words for a client that broke the protocol or a limit.
 fn dismiss(violation: Violation, wire: &mut Wire) -> Ending {
-    words::line(words::violation(violation), &mut wire.to_client);
+    line::write(words::violation(violation), &mut wire.to_client);
     Ending::Client(violation)
 }
 
@@ -155,7 +155,7 @@ impl Filter for SieveFilter {
         if self.steps_aside() {
             return false;
         }
-        words::line(words::farewell(farewell), &mut wire.to_client);
+        line::write(words::farewell(farewell), &mut wire.to_client);
         true
     }
 

@@ -80,12 +80,12 @@ impl SieveGreeter {
             Command::Capability => self.list(output),
             Command::Noop(tag) => answer_noop(tag.as_deref(), output),
             Command::Logout => {
-                words::line(b"OK \"Goodbye\"", output);
+                line::write(b"OK \"Goodbye\"", output);
                 return Ok(Some(Outcome::Closed));
             }
             Command::StartTls => {
                 let emptied = input.emptied().ok_or(Violation::InjectedBeforeTls)?;
-                words::line(b"OK \"Begin TLS\"", output);
+                line::write(b"OK \"Begin TLS\"", output);
                 return Ok(Some(Outcome::StartTls(emptied)));
             }
             Command::Arguments => self.refuse("NO \"These arguments do not fit the command\"", output)?,
@@ -98,11 +98,11 @@ impl SieveGreeter {
 
     fn list(&self, output: &mut Vec<u8>) {
         let mechanisms = if self.permits_plaintext() { "PLAIN" } else { "" };
-        words::line(b"\"IMPLEMENTATION\" \"mailward\"", output);
-        words::line(format!("\"SASL\" \"{mechanisms}\"").as_bytes(), output);
-        words::line(b"\"SIEVE\" \"\"", output);
-        words::line(b"\"STARTTLS\"", output);
-        words::line(b"\"VERSION\" \"1.0\"", output);
+        line::write(b"\"IMPLEMENTATION\" \"mailward\"", output);
+        line::write(format!("\"SASL\" \"{mechanisms}\"").as_bytes(), output);
+        line::write(b"\"SIEVE\" \"\"", output);
+        line::write(b"\"STARTTLS\"", output);
+        line::write(b"\"VERSION\" \"1.0\"", output);
         output.extend_from_slice(b"OK ");
         words::string(format!("{} ready", self.settings.hostname).as_bytes(), output);
         output.extend_from_slice(b"\r\n");
@@ -110,7 +110,7 @@ impl SieveGreeter {
 
     fn refuse(&mut self, reply: &str, output: &mut Vec<u8>) -> Result<(), Violation> {
         self.tally.error(&self.settings.limits)?;
-        words::line(reply.as_bytes(), output);
+        line::write(reply.as_bytes(), output);
         Ok(())
     }
 }
@@ -123,7 +123,7 @@ fn answer_noop(tag: Option<&[u8]>, output: &mut Vec<u8>) {
         words::string(tag, output);
         output.extend_from_slice(b") ");
     }
-    words::line(b"\"Done\"", output);
+    line::write(b"\"Done\"", output);
 }
 
 impl Greeter for SieveGreeter {
@@ -134,13 +134,13 @@ impl Greeter for SieveGreeter {
     fn step(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Step, Violation> {
         let step = self.advance(input, output);
         if let Err(violation) = step {
-            words::line(words::violation(violation), output);
+            line::write(words::violation(violation), output);
         }
         step
     }
 
     fn farewell(&self, farewell: Farewell, output: &mut Vec<u8>) {
-        words::line(words::farewell(farewell), output);
+        line::write(words::farewell(farewell), output);
     }
 }
 

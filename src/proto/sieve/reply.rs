@@ -74,7 +74,7 @@ pub(super) fn first(input: &[u8]) -> Result<Option<Reply<'_>>, Violation> {
 
 /// Whether a refusal says that the backend wants TLS on its own leg (RFC 5804 §1.3).
 pub(super) fn wants_tls(last: &[u8]) -> bool {
-    let mut rest = last.trim_ascii_end();
+    let mut rest = line::without_end(last);
     let (_status, code) = (token(&mut rest), token(&mut rest));
     matches!(code, Ok(Some(Token::Word(code))) if code.to_ascii_uppercase().starts_with(b"(ENCRYPT-NEEDED"))
 }
@@ -109,8 +109,7 @@ fn item_end(input: &[u8]) -> Result<Option<usize>, Violation> {
 }
 
 fn kind(item: &[u8]) -> Option<Kind> {
-    let mut rest = item.strip_suffix(b"\n").unwrap_or(item);
-    rest = rest.strip_suffix(b"\r").unwrap_or(rest);
+    let mut rest = line::without_end(item);
     match token(&mut rest).ok()?? {
         Token::Text(_) => Some(Kind::Text),
         Token::Word(word) => match word.to_ascii_uppercase().as_slice() {

@@ -1,20 +1,14 @@
 //! What mailward itself says to a ManageSieve client.
 
-use crate::proto::{Farewell, Violation};
+use crate::proto::{Farewell, Violation, line};
 
 /// The longest string that is written between quotes (RFC 5804 §4).
 const LONGEST_QUOTED: usize = 1024;
 
-/// Writes one line and its end.
-pub(super) fn line(text: &[u8], output: &mut Vec<u8>) {
-    output.extend_from_slice(text);
-    output.extend_from_slice(b"\r\n");
-}
-
 /// Writes a string, between quotes where that is possible, else as a literal.
 pub(super) fn string(text: &[u8], output: &mut Vec<u8>) {
     if text.len() > LONGEST_QUOTED || text.iter().any(u8::is_ascii_control) {
-        line(format!("{{{}}}", text.len()).as_bytes(), output);
+        line::write(format!("{{{}}}", text.len()).as_bytes(), output);
         output.extend_from_slice(text);
         return;
     }

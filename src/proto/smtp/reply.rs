@@ -5,7 +5,7 @@
 
 use memchr::memchr;
 
-use crate::proto::Violation;
+use crate::proto::{Violation, line};
 
 /// The longest reply that is taken, all lines together, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -23,9 +23,9 @@ impl<'a> Reply<'a> {
     pub(super) fn first(input: &'a [u8]) -> Result<Option<Self>, Violation> {
         let (mut end, mut code) = (0, None);
         while let Some(length) = memchr(b'\n', &input[end..]) {
-            let line = without_end(&input[end..=end + length]);
+            let text = line::without_end(&input[end..=end + length]);
             end += length + 1;
-            let (line_code, last) = parse_line(line).ok_or(Violation::Backend)?;
+            let (line_code, last) = parse_line(text).ok_or(Violation::Backend)?;
             if *code.get_or_insert(line_code) != line_code || end > LONGEST {
                 return Err(Violation::Backend);
             }
@@ -48,7 +48,9 @@ impl<'a> Reply<'a> {
 
     /// The text of each line, behind the code.
     pub(super) fn texts(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| without_end(line).get(4..).unwrap_or_default())
+        self.bytes
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| line::without_end(line).get(4..).unwrap_or_default())
     }
 
     /// Whether it can go on to a client as it is: whole line ends, and no control bytes.
@@ -100,11 +102,6 @@ fn incomplete<'a>(input: &[u8], end: usize) -> Result<Option<Reply<'a>>, Violati
     let front = &input[end..];
     let plausible = front.iter().take(3).all(|byte| byte.is_ascii_digit() || matches!(byte, b'\r'));
     if plausible && input.len() <= LONGEST { Ok(None) } else { Err(Violation::Backend) }
-}
-
-fn without_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// RFC 5321 §4.2: the text of a reply is made of printable characters, blanks and tabs.

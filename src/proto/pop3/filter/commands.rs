@@ -1,7 +1,6 @@
 //! What a POP3 client asks before its login: passed, refused, or sent on as something else.
 
 use super::{Asked, Pop3Filter, State, dismiss};
-use crate::proto::pop3::words;
 use crate::proto::sasl::{self, Exchange};
 use crate::proto::{Ending, Limits, Violation, Wire, line};
 
@@ -21,7 +20,7 @@ impl Pop3Filter {
                 Ok(())
             }
             State::Refused(refusal) => {
-                words::line(&refusal, &mut wire.to_client);
+                line::write(&refusal, &mut wire.to_client);
                 Err(Ending::Refused)
             }
             State::Ready => self.take_command(text, wire),
@@ -72,7 +71,7 @@ impl Pop3Filter {
 
     /// Sends the backend a line, and holds the client's next one back until it is answered.
     fn ask(&mut self, text: &[u8], asked: Asked, wire: &mut Wire) {
-        words::line(text, &mut wire.to_backend);
+        line::write(text, &mut wire.to_backend);
         self.state = State::Asked(asked);
     }
 
@@ -83,11 +82,11 @@ impl Pop3Filter {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Challenged(exchange) => self.ask(b"*", Asked::Exchange(exchange), wire),
             State::Refused(refusal) => {
-                words::line(&refusal, &mut wire.to_client);
+                line::write(&refusal, &mut wire.to_client);
                 return Err(Ending::Refused);
             }
             state => {
-                words::line(format!("-ERR {why}").as_bytes(), &mut wire.to_client);
+                line::write(format!("-ERR {why}").as_bytes(), &mut wire.to_client);
                 self.state = state;
             }
         }

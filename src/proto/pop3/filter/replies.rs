@@ -3,8 +3,7 @@
 use super::{Asked, Pop3Filter, State, break_off};
 use crate::proto::pop3::capabilities::Capabilities;
 use crate::proto::pop3::reply::{self, Reply, Status};
-use crate::proto::pop3::words;
-use crate::proto::{Complaint, Ending, Wire};
+use crate::proto::{Complaint, Ending, Wire, line};
 
 impl Pop3Filter {
     /// Takes the backend's reply to what it was asked.
@@ -12,7 +11,7 @@ impl Pop3Filter {
         if reply.status == Status::Challenge && !matches!(asked, Asked::Exchange(_)) {
             return Err(break_off(wire));
         }
-        words::line(reply.text, &mut wire.to_client);
+        line::write(reply.text, &mut wire.to_client);
         match (asked, reply.status) {
             (Asked::Quit, _) => return Err(Ending::Closed),
             (Asked::Exchange(exchange), Status::Challenge) => self.state = State::Challenged(exchange),
@@ -34,12 +33,12 @@ impl Pop3Filter {
             Asked::Capabilities => self.show_capabilities(list, wire),
             Asked::Mechanisms => {
                 let mechanisms = reply::mechanisms(list);
-                mechanisms.iter().for_each(|mechanism| words::line(mechanism, &mut wire.to_client));
+                mechanisms.iter().for_each(|mechanism| line::write(mechanism, &mut wire.to_client));
                 self.offered.by_auth = Some(mechanisms);
             }
-            _ => reply::lines(list).for_each(|text| words::line(text, &mut wire.to_client)),
+            _ => reply::lines(list).for_each(|text| line::write(text, &mut wire.to_client)),
         }
-        words::line(b".", &mut wire.to_client);
+        line::write(b".", &mut wire.to_client);
     }
 
     fn show_capabilities(&mut self, list: &[u8], wire: &mut Wire) {

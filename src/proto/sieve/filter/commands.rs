@@ -3,7 +3,7 @@
 use super::{Asked, SieveFilter, State, dismiss};
 use crate::proto::sasl::{self, Exchange};
 use crate::proto::sieve::reader::Bounds;
-use crate::proto::sieve::{syntax, words};
+use crate::proto::sieve::syntax;
 use crate::proto::{Ending, Violation, Wire, line};
 
 /// Whether a line begins with AUTHENTICATE and a blank.
@@ -82,7 +82,7 @@ impl SieveFilter {
 
     /// Sends the backend a command, and holds the client's next one back until it is answered.
     fn ask(&mut self, command: &[u8], asked: Asked, wire: &mut Wire) {
-        words::line(command, &mut wire.to_backend);
+        line::write(command, &mut wire.to_backend);
         self.state = State::Asked(asked);
     }
 
@@ -93,7 +93,7 @@ impl SieveFilter {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Challenged(exchange) => self.ask(b"\"*\"", Asked::Exchange(exchange), wire),
             state => {
-                words::line(format!("NO \"{why}\"").as_bytes(), &mut wire.to_client);
+                line::write(format!("NO \"{why}\"").as_bytes(), &mut wire.to_client);
                 self.state = state;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Reaction, SmtpFilter, message::Mode};
 use crate::proto::{
-    Complaint, Ending, Flow, Opening, Protocol, Start, Violation, Wire,
+    Complaint, Ending, Flow, Opening, Protocol, Start, Violation, Wire, line,
     smtp::{
         Extensions,
         body::Body,
@@ -28,7 +28,7 @@ impl SmtpFilter {
         }
         if let Some((command, offered)) = self.opening() {
             if let Some(command) = command {
-                introduce(command, wire);
+                line::write(command, &mut wire.to_backend);
                 self.expected.push(Reaction::Opening);
                 self.mode = Mode::Held;
             }
@@ -148,7 +148,7 @@ impl SmtpFilter {
         let Start::Opened(Opening::Hello { command: Some(command), .. }) = &mut self.start else { return false };
         let Some(name) = command.strip_prefix(b"EHLO ") else { return false };
         *command = [b"HELO ", name].concat();
-        introduce(command, wire);
+        line::write(command, &mut wire.to_backend);
         true
     }
 
@@ -180,10 +180,4 @@ impl SmtpFilter {
         self.settle(wire);
         Flow::End(Ending::Backend(Violation::Backend))
     }
-}
-
-/// Says to the backend what a plaintext client said to us.
-fn introduce(command: &[u8], wire: &mut Wire) {
-    wire.to_backend.extend_from_slice(command);
-    wire.to_backend.extend_from_slice(b"\r\n");
 }

@@ -153,7 +153,6 @@ pub(super) fn forward(text: &[u8], length: usize, wire: &mut Wire) -> Flow {
     if length == text.len() + 2 {
         return Flow::Pass(length);
     }
-    wire.to_backend.extend_from_slice(text);
-    wire.to_backend.extend_from_slice(b"\r\n");
+    line::write(text, &mut wire.to_backend);
     Flow::Consume(length)
 }

@@ -84,7 +84,7 @@ impl SmtpFilter {
         self.mode = Mode::Held;
         let Some(text) = text else {
             // RFC 4954 §4: this cancels the exchange, and the backend's 501 is the reply to the client's line.
-            wire.to_backend.extend_from_slice(b"*\r\n");
+            line::write(b"*", &mut wire.to_backend);
             return Flow::Consume(length);
         };
         self.login.note(text);
