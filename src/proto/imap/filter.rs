@@ -10,8 +10,8 @@ use super::capability::Offer;
 use super::command::Tag;
 use super::intake::Intake;
 use super::outgoing::Outgoing;
-use super::tally::Tally;
 use super::words;
+use crate::proto::tally::Tally;
 use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
 
 /// What stands between client and backend.

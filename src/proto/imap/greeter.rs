@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::command::{Command, Fault, Head, Tag, Verb};
 use super::intake::{Intake, Taken};
 use super::permit::{Permit, Plus};
-use super::tally::Tally;
 use super::{arguments, id, words};
 use crate::proto::line::Line;
+use crate::proto::tally::Tally;
 use crate::proto::{Farewell, Greeter, Input, Opening, Outcome, Settings, Step, Violation};
 
 /// Which literals are taken: those of an ID, which holds no secret.

@@ -19,7 +19,6 @@ mod literal;
 mod outgoing;
 mod permit;
 mod response;
-mod tally;
 mod words;
 
 #[cfg(test)]

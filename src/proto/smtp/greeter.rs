@@ -13,7 +13,9 @@ use super::{
     reply::write_lines,
     words::{self, say},
 };
-use crate::proto::{Farewell, Greeter, Input, Opening, Outcome, Protocol, Settings, Step, Violation, line};
+use crate::proto::{
+    Farewell, Greeter, Input, Opening, Outcome, Protocol, Settings, Step, Violation, line, tally::Tally,
+};
 
 /// The server that a client meets before TLS.
 pub struct SmtpGreeter {
@@ -25,8 +27,7 @@ pub struct SmtpGreeter {
     /// What stood in our last reply to EHLO.
     offered: Extensions,
     unwanted: Option<Unwanted>,
-    commands: usize,
-    errors: usize,
+    tally: Tally,
     discarded: u64,
 }
 
@@ -68,8 +69,7 @@ impl SmtpGreeter {
             known: None,
             offered: Extensions::default(),
             unwanted: None,
-            commands: 0,
-            errors: 0,
+            tally: Tally::default(),
             discarded: 0,
         }
     }
@@ -88,8 +88,20 @@ impl SmtpGreeter {
         self.is_open() && self.settings.plaintext_auth && self.settings.protocol == Protocol::Submission
     }
 
+    fn advance(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Step, Violation> {
+        loop {
+            if matches!(self.hello, Hello::Asking(_)) {
+                return Ok(Step::Done(Outcome::AskExtensions));
+            }
+            let Some(answer) = self.take(input, output)? else { return Ok(Step::More) };
+            if let Some(outcome) = self.conclude(answer, input, output)? {
+                return Ok(Step::Done(outcome));
+            }
+        }
+    }
+
     /// Uses up the front of the input; `None` where more of it is needed.
-    fn advance(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Option<Answer>, Violation> {
+    fn take(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Option<Answer>, Violation> {
         if let Some(unwanted) = self.unwanted.take() {
             return Ok(self.discard(unwanted, input));
         }
@@ -98,7 +110,7 @@ impl SmtpGreeter {
             Next::Partial => return Ok(None),
             Next::Swallowed { length } => (Answer::None, length),
             Next::Refused { length } => (Answer::Refusal(words::BAD_LINE), length),
-            Next::Endless => return Err(end(words::BAD_LINE, Violation::LineTooLong, output)),
+            Next::Endless => return Err(Violation::LineTooLong),
             Next::Whole { text, length } => (self.answer(text, output)?, length),
         };
         if !matches!(answer, Answer::Plaintext) {
@@ -121,15 +133,12 @@ impl SmtpGreeter {
     /// Counts a line and answers it.
     fn answer(&mut self, text: &[u8], output: &mut Vec<u8>) -> Result<Answer, Violation> {
         if line::is_http(text) {
-            return Err(end(words::NOT_A_WEB_SERVER, Violation::HttpRequest, output));
+            return Err(Violation::HttpRequest);
         }
-        self.commands += 1;
-        if self.commands > self.settings.limits.commands {
-            return Err(end(words::TOO_MANY_COMMANDS, Violation::TooManyCommands, output));
-        }
+        self.tally.command(&self.settings.limits)?;
         let Some(command) = Command::parse(text) else { return Ok(Answer::Refusal(words::BAD_LINE)) };
         match command.verb {
-            Verb::Bdat => self.refuse_chunk(&command, output),
+            Verb::Bdat => self.refuse_chunk(&command),
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => Ok(self.hello(&command, output)),
             _ => Ok(self.dispatch(&command)),
         }
@@ -156,15 +165,15 @@ impl SmtpGreeter {
     }
 
     /// Nothing behind a refused BDAT may be taken for a command before its octets are over.
-    fn refuse_chunk(&mut self, command: &Command<'_>, output: &mut Vec<u8>) -> Result<Answer, Violation> {
+    fn refuse_chunk(&mut self, command: &Command<'_>) -> Result<Answer, Violation> {
         let reply = if self.is_open() { words::BAD_SEQUENCE } else { words::NEEDS_TLS };
         let left = match Chunk::parse(command.argument) {
             Ok(Chunk { size, .. }) | Err(Fault::Known(size)) => size,
-            Err(Fault::Unknown) => return Err(end(words::BAD_ARGUMENT, Violation::BadLength, output)),
+            Err(Fault::Unknown) => return Err(Violation::BadLength),
         };
         self.discarded = self.discarded.saturating_add(left);
         if self.discarded > self.settings.limits.discard {
-            return Err(end(words::TOO_MUCH_DATA, Violation::TooMuchDiscarded, output));
+            return Err(Violation::TooMuchDiscarded);
         }
         if left == 0 {
             return Ok(Answer::Refusal(reply));
@@ -229,10 +238,7 @@ impl SmtpGreeter {
     }
 
     fn refuse(&mut self, reply: &str, output: &mut Vec<u8>) -> Result<(), Violation> {
-        self.errors += 1;
-        if self.errors > self.settings.limits.errors {
-            return Err(end(words::TOO_MANY_ERRORS, Violation::TooManyErrors, output));
-        }
+        self.tally.error(&self.settings.limits)?;
         say(reply, output);
         Ok(())
     }
@@ -253,15 +259,7 @@ impl Greeter for SmtpGreeter {
     }
 
     fn step(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Step, Violation> {
-        loop {
-            if matches!(self.hello, Hello::Asking(_)) {
-                return Ok(Step::Done(Outcome::AskExtensions));
-            }
-            let Some(answer) = self.advance(input, output)? else { return Ok(Step::More) };
-            if let Some(outcome) = self.conclude(answer, input, output)? {
-                return Ok(Step::Done(outcome));
-            }
-        }
+        self.advance(input, output).inspect_err(|violation| say(words::violation(*violation), output))
     }
 
     fn learn(&mut self, offered: Option<Extensions>, output: &mut Vec<u8>) {
@@ -280,13 +278,7 @@ impl Greeter for SmtpGreeter {
 /// RFC 3207 §4.2, §6: nothing that was said before TLS may have an effect in it, so that what came with the
 /// command ends the session instead of being kept.
 fn start_tls(input: &Input, output: &mut Vec<u8>) -> Result<Outcome, Violation> {
-    let emptied = input.emptied().ok_or_else(|| end(words::INJECTED, Violation::InjectedBeforeTls, output))?;
+    let emptied = input.emptied().ok_or(Violation::InjectedBeforeTls)?;
     say(words::READY_FOR_TLS, output);
     Ok(Outcome::StartTls(emptied))
-}
-
-/// Says the last words and names the violation they are for.
-fn end(last_words: &str, violation: Violation, output: &mut Vec<u8>) -> Violation {
-    say(last_words, output);
-    violation
 }

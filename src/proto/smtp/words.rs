@@ -1,6 +1,6 @@
 //! Everything that mailward itself says in SMTP and LMTP, with enhanced codes throughout (RFC 3463).
 
-use crate::proto::Farewell;
+use crate::proto::{Farewell, Violation};
 
 pub(super) const OK: &str = "250 2.0.0 OK\r\n";
 pub(super) const BYE: &str = "221 2.0.0 Bye\r\n";
@@ -18,7 +18,6 @@ pub(super) const NOT_OFFERED: &str = "502 5.5.1 Command not offered\r\n";
 pub(super) const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
 pub(super) const NO_RECIPIENTS: &str = "503 5.5.1 No valid recipients\r\n";
 pub(super) const NO_STARTTLS: &str = "503 5.5.1 STARTTLS is not possible now\r\n";
-pub(super) const INJECTED: &str = "503 5.5.1 Nothing may follow STARTTLS before the handshake\r\n";
 pub(super) const NO_MECHANISM: &str = "504 5.5.4 Authentication mechanism not offered\r\n";
 pub(super) const NEEDS_TLS: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub(super) const NEEDS_LOGIN: &str = "530 5.7.0 Authentication required\r\n";
@@ -30,10 +29,6 @@ pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
 pub(super) const CLOSING: &str = "421 4.3.2 Connection to the mail server lost, closing\r\n";
 pub(super) const UNAVAILABLE: &str = "421 4.3.2 Mail server not available, try again later\r\n";
 pub(super) const EXTENSION_GONE: &str = "421 4.3.2 An extension offered before is not available, try again later\r\n";
-pub(super) const NOT_A_WEB_SERVER: &str = "421 4.7.0 This is a mail server, closing\r\n";
-pub(super) const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors, closing\r\n";
-pub(super) const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands, closing\r\n";
-pub(super) const TOO_MUCH_DATA: &str = "421 4.7.0 Too much unwanted data, closing\r\n";
 pub(super) const OUTCOME_UNKNOWN: &str = "451 4.4.2 Connection to the mail server lost, try again later\r\n";
 
 /// The words for `farewell`; nobody is ever sent away with a permanent error.
@@ -45,6 +40,21 @@ pub(super) const fn farewell(farewell: Farewell) -> &'static str {
         Farewell::NoCertificate => "421 4.3.2 TLS is not possible yet, try again later\r\n",
         Farewell::Timeout => "421 4.4.2 Timeout, closing\r\n",
         Farewell::Draining => "421 4.3.2 Service is shutting down, try again later\r\n",
+    }
+}
+
+/// The last words for a client that broke the protocol or a limit.
+pub(super) const fn violation(violation: Violation) -> &'static str {
+    match violation {
+        Violation::InjectedBeforeTls => "503 5.5.1 Nothing may follow STARTTLS before the handshake\r\n",
+        Violation::LineTooLong => BAD_LINE,
+        Violation::TooManyCommands => "421 4.7.0 Too many commands, closing\r\n",
+        Violation::TooManyErrors => "421 4.7.0 Too many errors, closing\r\n",
+        Violation::HttpRequest => "421 4.7.0 This is a mail server, closing\r\n",
+        Violation::TooMuchDiscarded => "421 4.7.0 Too much unwanted data, closing\r\n",
+        Violation::BadLength => BAD_ARGUMENT,
+        // The others are the backend's, or have had their reply.
+        _ => CLOSING,
     }
 }
 

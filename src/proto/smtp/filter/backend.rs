@@ -70,7 +70,7 @@ impl SmtpFilter {
             (Reaction::Hello, 2) => self.begin_session(Offer::default()),
             (Reaction::Hello | Reaction::Offer, _) => self.mode = Mode::Command,
             (Reaction::Mail, 2) => {
-                self.tally.mail = true;
+                self.mail_accepted = true;
                 self.expected.forget_recipients();
             }
             (Reaction::Reset, 2) => self.expected.forget_recipients(),

@@ -29,11 +29,9 @@ impl SmtpFilter {
         match self.lines.next(input, command::limit(input, &self.settings.limits)) {
             Next::Partial => Flow::More,
             Next::Swallowed { length } => Flow::Consume(length),
-            Next::Endless => expel(words::BAD_LINE, Violation::LineTooLong, wire),
+            Next::Endless => expel(Violation::LineTooLong, wire),
             Next::Refused { length } => self.mistake(words::BAD_LINE, length, wire),
-            Next::Whole { text, .. } if line::is_http(text) => {
-                expel(words::NOT_A_WEB_SERVER, Violation::HttpRequest, wire)
-            }
+            Next::Whole { text, .. } if line::is_http(text) => expel(Violation::HttpRequest, wire),
             Next::Whole { text, length } => match Command::parse(text) {
                 Some(command) => self.command(&command, text, length, wire),
                 None => self.mistake(words::BAD_LINE, length, wire),
@@ -48,8 +46,8 @@ impl SmtpFilter {
         if command.verb == Verb::Bdat && self.awaits_recipients() {
             return Flow::Wait;
         }
-        if !self.may_go_on() {
-            return expel(words::TOO_MANY_COMMANDS, Violation::TooManyCommands, wire);
+        if let Err(violation) = self.count() {
+            return expel(violation, wire);
         }
         if command.verb == Verb::Bdat {
             return self.chunk(command, length, wire);
@@ -111,23 +109,17 @@ impl SmtpFilter {
 
     /// Refuses a line as the client's mistake, and ends the session where they become too many.
     pub(super) fn mistake(&mut self, reply: &'static str, length: usize, wire: &mut Wire) -> Flow {
-        if !self.tally.mail && !self.login.accepted() {
-            self.tally.errors += 1;
-            if self.tally.errors > self.settings.limits.errors {
-                return expel(words::TOO_MANY_ERRORS, Violation::TooManyErrors, wire);
-            }
+        let counts = !self.mail_accepted && !self.login.accepted();
+        if counts && let Err(violation) = self.tally.error(&self.settings.limits) {
+            return expel(violation, wire);
         }
         self.reply(reply, wire);
         Flow::Consume(length)
     }
 
     /// Counts a command before login against `limit.commands`.
-    fn may_go_on(&mut self) -> bool {
-        if !self.awaits_login() {
-            return true;
-        }
-        self.tally.commands += 1;
-        self.tally.commands <= self.settings.limits.commands
+    fn count(&mut self) -> Result<(), Violation> {
+        if self.awaits_login() { self.tally.command(&self.settings.limits) } else { Ok(()) }
     }
 
     fn uses_missing(&self, command: &Command<'_>) -> bool {

@@ -76,7 +76,7 @@ impl SmtpFilter {
         let (text, length) = match self.lines.next(input, self.settings.limits.auth) {
             Next::Partial => return Flow::More,
             Next::Swallowed { length } => return Flow::Consume(length),
-            Next::Endless => return expel(words::BAD_LINE, Violation::LineTooLong, wire),
+            Next::Endless => return expel(Violation::LineTooLong, wire),
             Next::Refused { length } => (None, length),
             Next::Whole { text, length } => (Some(text).filter(|text| *text == b"*" || is_response(text)), length),
         };

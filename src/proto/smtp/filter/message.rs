@@ -130,13 +130,13 @@ impl SmtpFilter {
                 self.refuse_chunk(chunk.size, reply, length, wire)
             }
             Err(Fault::Known(size)) => self.refuse_chunk(size, words::BAD_ARGUMENT, length, wire),
-            Err(Fault::Unknown) => expel(words::BAD_ARGUMENT, Violation::BadLength, wire),
+            Err(Fault::Unknown) => expel(Violation::BadLength, wire),
         }
     }
 
     fn refuse_chunk(&mut self, left: u64, reply: &'static str, length: usize, wire: &mut Wire) -> Flow {
         if !self.may_discard(left) {
-            return expel(words::TOO_MUCH_DATA, Violation::TooMuchDiscarded, wire);
+            return expel(Violation::TooMuchDiscarded, wire);
         }
         if left == 0 {
             return self.mistake(reply, length, wire);

@@ -14,7 +14,7 @@ use self::{
 };
 use super::{Extensions, lines::Lines, offer::Offer, words, words::say};
 use crate::proto::{
-    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire,
+    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire, tally::Tally,
 };
 
 mod backend;
@@ -40,20 +40,14 @@ pub struct SmtpFilter {
     pipelining: bool,
     login: Login,
     tally: Tally,
+    /// How many bytes were thrown away.
+    discarded: u64,
+    /// Whether the backend has accepted a MAIL: from there a client's mistakes are no longer counted.
+    mail_accepted: bool,
     complaint: Option<Complaint>,
     complained: bool,
     /// Whether the backend's last reply was its own farewell.
     backend_left: bool,
-}
-
-/// What is counted against the limits.
-#[derive(Default)]
-struct Tally {
-    commands: usize,
-    errors: usize,
-    discarded: u64,
-    /// Whether the backend has accepted a MAIL: from there a client's mistakes are no longer counted.
-    mail: bool,
 }
 
 impl SmtpFilter {
@@ -72,6 +66,8 @@ impl SmtpFilter {
             pipelining: false,
             login: Login::default(),
             tally: Tally::default(),
+            discarded: 0,
+            mail_accepted: false,
             complaint: None,
             complained: false,
             backend_left: false,
@@ -98,14 +94,14 @@ impl SmtpFilter {
 
     /// Notes bytes as thrown away; `false` where that passes the limit.
     fn may_discard(&mut self, count: u64) -> bool {
-        self.tally.discarded = self.tally.discarded.saturating_add(count);
-        self.tally.discarded <= self.settings.limits.discard
+        self.discarded = self.discarded.saturating_add(count);
+        self.discarded <= self.settings.limits.discard
     }
 }
 
-/// Ends the session for the client's fault, with these last words.
-fn expel(last_words: &str, violation: Violation, wire: &mut Wire) -> Flow {
-    say(last_words, &mut wire.to_client);
+/// Ends the session for the client's fault.
+fn expel(violation: Violation, wire: &mut Wire) -> Flow {
+    say(words::violation(violation), &mut wire.to_client);
     Flow::End(Ending::Client(violation))
 }
 

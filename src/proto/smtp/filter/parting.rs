@@ -49,12 +49,12 @@ impl SmtpFilter {
         let (text, length) = match self.lines.next(input, self.settings.limits.line) {
             Next::Partial => return Flow::More,
             Next::Swallowed { length } => return Flow::Consume(length),
-            Next::Endless => return expel(words::BAD_LINE, Violation::LineTooLong, wire),
+            Next::Endless => return expel(Violation::LineTooLong, wire),
             Next::Refused { length } => (b"".as_slice(), length),
             Next::Whole { text, length } => (text, length),
         };
         if line::is_http(text) {
-            return expel(words::NOT_A_WEB_SERVER, Violation::HttpRequest, wire);
+            return expel(Violation::HttpRequest, wire);
         }
         let verb = Command::parse(text).map_or(Verb::Other, |command| command.verb);
         match &mut self.mode {
@@ -69,9 +69,8 @@ impl SmtpFilter {
 
     /// RFC 5321 §3.1: a server that refused the session answers 503 to everything until QUIT.
     fn refuse_command(&mut self, refusal: Option<Box<[u8]>>, length: usize, wire: &mut Wire) -> Flow {
-        self.tally.commands += 1;
-        if self.tally.commands > self.settings.limits.commands {
-            return expel(words::TOO_MANY_COMMANDS, Violation::TooManyCommands, wire);
+        if let Err(violation) = self.tally.command(&self.settings.limits) {
+            return expel(violation, wire);
         }
         wire.to_client.extend_from_slice(refusal.as_deref().unwrap_or(words::BAD_SEQUENCE.as_bytes()));
         Flow::Consume(length)
