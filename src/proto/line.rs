@@ -48,7 +48,8 @@ impl Reader {
     /// Looks at the front of `input`: a line may be `limit` bytes long without its end, and one that is longer
     /// is thrown away if it is no more than `bound` bytes with its end.
     pub fn read<'a>(&mut self, input: &'a [u8], limit: usize, bound: usize) -> Read<'a> {
-        if self.skipped > 0 {
+        // Of nothing, nothing can be thrown away.
+        if self.skipped > 0 && !input.is_empty() {
             return self.skip(input, bound);
         }
         match first(input, limit) {
@@ -195,26 +196,46 @@ mod tests {
         assert_eq!(first(b"123456", 4), Line::Endless);
     }
 
-    #[test]
-    fn a_line_too_long_is_thrown_away_however_it_arrives() {
-        let line = b"123456789\r\nNOOP\r\n";
-        for cut in 7..=line.len() {
-            let (mut reader, mut at, mut long) = (Reader::default(), 0, 0);
-            for end in [cut, line.len()] {
-                loop {
-                    match reader.read(&line[at..end], 4, 20) {
-                        Read::Skipped { length } => at += length,
-                        Read::Long { length } => (at, long) = (at + length, long + 1),
-                        _ => break,
+    /// What comes of `bytes` when they arrive in pieces of `size`, and what is not used up is shown again.
+    fn outcomes(bytes: &[u8], size: usize) -> Vec<String> {
+        let (mut reader, mut held, mut seen) = (Reader::default(), Vec::new(), Vec::new());
+        for piece in bytes.chunks(size) {
+            held.extend_from_slice(piece);
+            while !held.is_empty() {
+                let (word, used) = match reader.read(&held, 4, 64) {
+                    Read::Whole { text, length } => (String::from_utf8_lossy(text).into_owned(), length),
+                    Read::Bad { length } => ("bad".into(), length),
+                    Read::Long { length } => ("long".into(), length),
+                    Read::Skipped { length } => (String::new(), length),
+                    Read::Partial => break,
+                    Read::Endless => {
+                        seen.push("endless".into());
+                        return seen;
                     }
-                    if at == end {
-                        break;
-                    }
-                }
+                };
+                held.drain(..used);
+                seen.extend(Some(word).filter(|word| !word.is_empty()));
             }
-            assert_eq!((at, long), (11, 1), "cut at {cut}");
-            assert_eq!(reader.read(&line[at..], 4, 20), Read::Whole { text: b"NOOP", length: 6 });
         }
+        seen
+    }
+
+    #[test]
+    fn what_is_read_does_not_depend_on_how_the_bytes_arrive() {
+        let input =
+            [b"NOOP\r\n12345\r\nA\0B\nRSET\n".as_slice(), &[b'x'; 60], b"\r\nQUIT\r\n", &[b'y'; 70], b"\r\n"].concat();
+        let expected = ["NOOP", "long", "bad", "RSET", "long", "QUIT", "endless"];
+        for size in 1..=input.len() {
+            assert_eq!(outcomes(&input, size), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_thrown_away_of_nothing() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(b"1234567", 4, 20), Read::Skipped { length: 7 });
+        assert_eq!(reader.read(b"", 4, 20), Read::Partial);
+        assert_eq!(reader.read(b"8\n", 4, 20), Read::Long { length: 2 });
     }
 
     #[test]

@@ -80,6 +80,11 @@ pub(super) fn limit(input: &[u8], limits: &Limits) -> usize {
     if authenticates { limits.line.max(limits.auth) } else { limits.line }
 }
 
+/// How long a line may be that is thrown away because it is too long, before it is taken for an attack.
+pub(super) fn bound(limits: &Limits) -> usize {
+    limits.line.saturating_mul(16).max(limits.auth)
+}
+
 /// What follows `FROM:` or `TO:` in the argument of MAIL or RCPT, without blanks in front.
 pub(super) fn behind_keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Option<&'a [u8]> {
     let (front, rest) = argument.split_at_checked(keyword.len())?;

@@ -9,18 +9,19 @@ use super::{
     Extensions,
     chunk::{Chunk, Fault},
     command::{self, Command, Verb},
-    lines::{Lines, Next},
     reply::write_lines,
     words::{self, say},
 };
 use crate::proto::{
-    Farewell, Greeter, Input, Opening, Outcome, Protocol, Settings, Step, Violation, line, tally::Tally,
+    Farewell, Greeter, Input, Opening, Outcome, Protocol, Settings, Step, Violation,
+    line::{self, Read},
+    tally::Tally,
 };
 
 /// The server that a client meets before TLS.
 pub struct SmtpGreeter {
     settings: Arc<Settings>,
-    lines: Lines,
+    reader: line::Reader,
     hello: Hello,
     /// What the backend is known to have.
     known: Option<Extensions>,
@@ -64,7 +65,7 @@ impl SmtpGreeter {
     pub fn new(settings: Arc<Settings>) -> Self {
         Self {
             settings,
-            lines: Lines::default(),
+            reader: line::Reader::default(),
             hello: Hello::None,
             known: None,
             offered: Extensions::default(),
@@ -105,13 +106,13 @@ impl SmtpGreeter {
         if let Some(unwanted) = self.unwanted.take() {
             return Ok(self.discard(unwanted, input));
         }
-        let limit = command::limit(input.peek(), &self.settings.limits);
-        let (answer, length) = match self.lines.next(input.peek(), limit) {
-            Next::Partial => return Ok(None),
-            Next::Swallowed { length } => (Answer::None, length),
-            Next::Refused { length } => (Answer::Refusal(words::BAD_LINE), length),
-            Next::Endless => return Err(Violation::LineTooLong),
-            Next::Whole { text, length } => (self.answer(text, output)?, length),
+        let (limits, front) = (&self.settings.limits, input.peek());
+        let (answer, length) = match self.reader.read(front, command::limit(front, limits), command::bound(limits)) {
+            Read::Partial => return Ok(None),
+            Read::Skipped { length } => (Answer::None, length),
+            Read::Bad { length } | Read::Long { length } => (Answer::Refusal(words::BAD_LINE), length),
+            Read::Endless => return Err(Violation::LineTooLong),
+            Read::Whole { text, length } => (self.answer(text, output)?, length),
         };
         if !matches!(answer, Answer::Plaintext) {
             input.consume(length);

@@ -1,6 +1,6 @@
 //! SMTP (RFC 5321), submission (RFC 6409) and LMTP (RFC 2033): one family, one pair of machines.
 //!
-//! The grammar stands in small files (`lines`, `command`, `reply`, `path`, `chunk`, `body`, `offer`), the decisions in
+//! The grammar stands in small files (`command`, `reply`, `path`, `chunk`, `body`, `offer`), the decisions in
 //! `greeter`, `filter` and `guard`, and everything that mailward itself says in `words`.
 
 mod body;
@@ -10,7 +10,6 @@ mod extensions;
 mod filter;
 mod greeter;
 mod guard;
-mod lines;
 mod offer;
 mod path;
 mod probe;

@@ -2,10 +2,10 @@
 
 use super::{Reaction, SmtpFilter, expel, message::Mode};
 use crate::proto::{
-    Ending, Filter as _, Flow, Violation, Wire, line,
+    Ending, Filter as _, Flow, Violation, Wire,
+    line::{self, Read},
     smtp::{
         command::{self, Command, Verb},
-        lines::Next,
         words::{self, say},
     },
 };
@@ -26,13 +26,14 @@ impl SmtpFilter {
         if self.expected.is_full() || !(self.pipelining || self.expected.is_empty()) {
             return Flow::Wait;
         }
-        match self.lines.next(input, command::limit(input, &self.settings.limits)) {
-            Next::Partial => Flow::More,
-            Next::Swallowed { length } => Flow::Consume(length),
-            Next::Endless => expel(Violation::LineTooLong, wire),
-            Next::Refused { length } => self.mistake(words::BAD_LINE, length, wire),
-            Next::Whole { text, .. } if line::is_http(text) => expel(Violation::HttpRequest, wire),
-            Next::Whole { text, length } => match Command::parse(text) {
+        let limits = &self.settings.limits;
+        match self.reader.read(input, command::limit(input, limits), command::bound(limits)) {
+            Read::Partial => Flow::More,
+            Read::Skipped { length } => Flow::Consume(length),
+            Read::Endless => expel(Violation::LineTooLong, wire),
+            Read::Bad { length } | Read::Long { length } => self.mistake(words::BAD_LINE, length, wire),
+            Read::Whole { text, .. } if line::is_http(text) => expel(Violation::HttpRequest, wire),
+            Read::Whole { text, length } => match Command::parse(text) {
                 Some(command) => self.command(&command, text, length, wire),
                 None => self.mistake(words::BAD_LINE, length, wire),
             },

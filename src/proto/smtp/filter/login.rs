@@ -5,8 +5,14 @@
 
 use super::{Reaction, SmtpFilter, client::forward, expel, message::Mode};
 use crate::proto::{
-    Flow, Violation, Wire, line, sasl,
-    smtp::{command::Command, lines::Next, reply::Reply, words},
+    Flow, Violation, Wire,
+    line::{self, Read},
+    sasl,
+    smtp::{
+        command::{self, Command},
+        reply::Reply,
+        words,
+    },
 };
 
 /// Whether, and as whom, the client has logged in.
@@ -73,12 +79,13 @@ impl SmtpFilter {
 
     /// The client's next line of an exchange.
     pub(super) fn response_line(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
-        let (text, length) = match self.lines.next(input, self.settings.limits.auth) {
-            Next::Partial => return Flow::More,
-            Next::Swallowed { length } => return Flow::Consume(length),
-            Next::Endless => return expel(Violation::LineTooLong, wire),
-            Next::Refused { length } => (None, length),
-            Next::Whole { text, length } => (Some(text).filter(|text| *text == b"*" || is_response(text)), length),
+        let limits = &self.settings.limits;
+        let (text, length) = match self.reader.read(input, limits.auth, command::bound(limits)) {
+            Read::Partial => return Flow::More,
+            Read::Skipped { length } => return Flow::Consume(length),
+            Read::Endless => return expel(Violation::LineTooLong, wire),
+            Read::Bad { length } | Read::Long { length } => (None, length),
+            Read::Whole { text, length } => (Some(text).filter(|text| *text == b"*" || is_response(text)), length),
         };
         self.expected.push(Reaction::Login);
         self.mode = Mode::Held;

@@ -12,9 +12,10 @@ use self::{
     login::Login,
     message::Mode,
 };
-use super::{Extensions, lines::Lines, offer::Offer, words, words::say};
+use super::{Extensions, offer::Offer, words, words::say};
 use crate::proto::{
-    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire, tally::Tally,
+    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire, line,
+    tally::Tally,
 };
 
 mod backend;
@@ -30,7 +31,7 @@ pub struct SmtpFilter {
     encrypted: bool,
     start: Start,
     mode: Mode,
-    lines: Lines,
+    reader: line::Reader,
     expected: Expected,
     /// What the client was sent.
     offer: Offer,
@@ -59,7 +60,7 @@ impl SmtpFilter {
             encrypted,
             start,
             mode: Mode::Command,
-            lines: Lines::default(),
+            reader: line::Reader::default(),
             expected: Expected::default(),
             offer: Offer::default(),
             missing: Extensions::default(),

@@ -7,10 +7,10 @@ use super::{
     message::{Cause, Mode},
 };
 use crate::proto::{
-    Ending, Flow, Start, Violation, Wire, line,
+    Ending, Flow, Start, Violation, Wire,
+    line::{self, Read},
     smtp::{
-        command::{Command, Verb},
-        lines::Next,
+        command::{self, Command, Verb},
         reply::Reply,
         words::{self, say},
     },
@@ -46,12 +46,13 @@ impl SmtpFilter {
 
     /// A command for which there is no backend.
     pub(super) fn last_command(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
-        let (text, length) = match self.lines.next(input, self.settings.limits.line) {
-            Next::Partial => return Flow::More,
-            Next::Swallowed { length } => return Flow::Consume(length),
-            Next::Endless => return expel(Violation::LineTooLong, wire),
-            Next::Refused { length } => (b"".as_slice(), length),
-            Next::Whole { text, length } => (text, length),
+        let limits = &self.settings.limits;
+        let (text, length) = match self.reader.read(input, limits.line, command::bound(limits)) {
+            Read::Partial => return Flow::More,
+            Read::Skipped { length } => return Flow::Consume(length),
+            Read::Endless => return expel(Violation::LineTooLong, wire),
+            Read::Bad { length } | Read::Long { length } => (b"".as_slice(), length),
+            Read::Whole { text, length } => (text, length),
         };
         if line::is_http(text) {
             return expel(Violation::HttpRequest, wire);
