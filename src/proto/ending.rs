@@ -1,4 +1,4 @@
-//! Why sessions end, and what is said then: the peers' faults, mailward's own leave, the operator's part.
+//! Why sessions end: the peers' faults, and mailward's own leave.
 
 /// Why a peer's session is ended. The name is for the log; the peer was told in its protocol's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,15 +77,4 @@ pub enum Ending {
     Backend(Violation),
     /// The backend was lost, and the client was told all that it is owed.
     BackendLost,
-}
-
-/// What makes a backend unusable behind mailward until its operator changes a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Complaint {
-    /// The backend lists LOGINDISABLED, offers no AUTH, or answers PRIVACYREQUIRED on the plaintext leg.
-    LoginRefusedInPlaintext,
-    /// The backend greeted with PREAUTH.
-    Preauth,
-    /// The backend sent something before it was asked.
-    SpokeUnasked,
 }

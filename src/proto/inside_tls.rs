@@ -35,7 +35,9 @@ pub trait Filter {
     fn phase(&self) -> Phase;
 
     /// Whether the login that `timeout.login` waits for is still to come.
-    fn awaits_login(&self) -> bool;
+    fn awaits_login(&self) -> bool {
+        !self.steps_aside()
+    }
 
     /// Whether this filter has seen all it wants: both directions are copied blindly from here, beginning
     /// with what it has not used up, and it is dropped.
@@ -75,6 +77,13 @@ pub enum Flow {
     Cut(usize),
     /// The session ends when what was written is sent.
     End(Ending),
+}
+
+impl Flow {
+    /// The first bytes are used up, and maybe the session came to its end by them.
+    pub(super) fn used(length: usize, taken: Result<(), Ending>) -> Self {
+        taken.map_or_else(Self::End, |()| Self::Consume(length))
+    }
 }
 
 /// What a client is sent of the backend's greeting.

@@ -8,9 +8,10 @@
 //!
 //! Both are driven by the same three callers: the sockets (`net`), the transcript tests and the fuzzers.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 mod before_tls;
+mod complaint;
 mod ending;
 pub mod imap;
 mod input;
@@ -23,7 +24,8 @@ pub mod smtp;
 pub mod tally;
 
 pub use before_tls::{Greeter, Opening, Outcome, Step};
-pub use ending::{Complaint, Ending, Farewell, Violation};
+pub use complaint::Complaint;
+pub use ending::{Ending, Farewell, Violation};
 pub use input::{Emptied, Input};
 pub use inside_tls::{Filter, Flow, Phase, Start, Wire};
 
@@ -134,9 +136,16 @@ pub struct Settings {
     pub guard: smtp::Guard,
 }
 
+impl Settings {
+    /// Whether this listener lets a client log in without TLS (IMAP, POP3 and ManageSieve).
+    fn permits_plaintext_login(&self) -> bool {
+        self.plaintext_auth && !self.require
+    }
+}
+
 /// The greeter of a listener's protocol.
 #[must_use]
-pub fn greeter(settings: &std::sync::Arc<Settings>) -> Box<dyn Greeter> {
+pub fn greeter(settings: &Arc<Settings>) -> Box<dyn Greeter> {
     let settings = settings.clone();
     match settings.protocol {
         Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => Box::new(smtp::SmtpGreeter::new(settings)),
@@ -148,7 +157,7 @@ pub fn greeter(settings: &std::sync::Arc<Settings>) -> Box<dyn Greeter> {
 
 /// The filter of a listener's protocol. `encrypted` says whether the client's leg is TLS.
 #[must_use]
-pub fn filter(settings: &std::sync::Arc<Settings>, start: Start, encrypted: bool) -> Box<dyn Filter> {
+pub fn filter(settings: &Arc<Settings>, start: Start, encrypted: bool) -> Box<dyn Filter> {
     let settings = settings.clone();
     match settings.protocol {
         Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
@@ -163,5 +172,5 @@ pub fn filter(settings: &std::sync::Arc<Settings>, start: Start, encrypted: bool
 /// Writes the words for a client that is refused before any session exists (over `max-connections`, or
 /// every backend address known to be down), in place of the greeting.
 pub fn refuse(settings: &Settings, farewell: Farewell, output: &mut Vec<u8>) {
-    greeter(&std::sync::Arc::new(settings.clone())).farewell(farewell, output);
+    greeter(&Arc::new(settings.clone())).farewell(farewell, output);
 }

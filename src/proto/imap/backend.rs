@@ -100,7 +100,7 @@ impl ImapFilter {
             self.user = user;
             self.state = State::LoggedIn;
         } else if response::has_code(tagged.text, b"PRIVACYREQUIRED") {
-            self.complain_of_login();
+            self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }
     }
 
@@ -132,7 +132,7 @@ impl ImapFilter {
         let (before, list, after) = response::around_list(text)?;
         let screened = capability::screen(list, self.logins_pass);
         if screened.login_disabled {
-            self.complain_of_login();
+            self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }
         self.offer = Some(screened.offer);
         Some([before, &screened.list, after].concat())
@@ -145,21 +145,15 @@ impl ImapFilter {
         Flow::End(ending)
     }
 
-    fn complain_of_login(&mut self) {
-        if !std::mem::replace(&mut self.complained, true) {
-            self.complaint.get_or_insert(Complaint::LoginRefusedInPlaintext);
-        }
-    }
-
     fn fail_unasked(&mut self, wire: &mut Wire) -> Flow {
-        self.complaint.get_or_insert(Complaint::SpokeUnasked);
+        self.complaints.raise(Complaint::SpokeUnasked);
         self.fail(Violation::Backend, wire)
     }
 
     /// Ends the session for a fault of the backend's.
     fn fail(&mut self, violation: Violation, wire: &mut Wire) -> Flow {
         if violation == Violation::Preauth {
-            self.complaint = Some(Complaint::Preauth);
+            self.complaints.raise(Complaint::Preauth);
         }
         if self.can_speak() {
             wire.to_client.extend_from_slice(words::violation(violation));

@@ -11,6 +11,7 @@ use super::command::Tag;
 use super::intake::Intake;
 use super::outgoing::Outgoing;
 use super::words;
+use crate::proto::complaint::Complaints;
 use crate::proto::tally::Tally;
 use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
 
@@ -32,9 +33,7 @@ pub struct ImapFilter {
     /// The client's last bytes were the beginning of a line.
     pub(super) half_a_line: bool,
     pub(super) user: Option<String>,
-    pub(super) complaint: Option<Complaint>,
-    /// A refused login was complained about.
-    pub(super) complained: bool,
+    pub(super) complaints: Complaints,
 }
 
 /// Whose turn it is.
@@ -98,8 +97,7 @@ impl ImapFilter {
             bye: false,
             half_a_line: false,
             user: None,
-            complaint: None,
-            complained: false,
+            complaints: Complaints::default(),
         }
     }
 
@@ -166,10 +164,6 @@ impl Filter for ImapFilter {
         if matches!(self.state, State::Idle) || self.is_challenged() { Phase::Command } else { Phase::Transfer }
     }
 
-    fn awaits_login(&self) -> bool {
-        !self.steps_aside()
-    }
-
     fn steps_aside(&self) -> bool {
         matches!(self.state, State::LoggedIn)
     }
@@ -179,6 +173,6 @@ impl Filter for ImapFilter {
     }
 
     fn complaint(&mut self) -> Option<Complaint> {
-        self.complaint.take()
+        self.complaints.take()
     }
 }

@@ -42,13 +42,8 @@ impl ImapGreeter {
         Self { intake: Intake::new(settings.limits), tally: Tally::default(), settings }
     }
 
-    /// Whether the client may log in without TLS.
-    fn permits_plaintext(&self) -> bool {
-        self.settings.plaintext_auth && !self.settings.require
-    }
-
     fn capabilities(&self) -> &'static str {
-        if self.permits_plaintext() {
+        if self.settings.permits_plaintext_login() {
             "CAPABILITY IMAP4rev1 ID STARTTLS"
         } else {
             "CAPABILITY IMAP4rev1 ID STARTTLS LOGINDISABLED"
@@ -57,7 +52,7 @@ impl ImapGreeter {
 
     /// Whether the command at the front is one for the backend, which is to have it whole.
     fn goes_on_in_plaintext(&self, input: &[u8]) -> bool {
-        if !self.permits_plaintext() || !self.intake.is_between_commands() {
+        if !self.settings.permits_plaintext_login() || !self.intake.is_between_commands() {
             return false;
         }
         let Line::Whole { text, .. } = self.intake.first_line(input) else { return false };

@@ -14,6 +14,7 @@ pub(super) use commands::command_limit;
 use super::capabilities::Offered;
 use super::reply::{self, Reply, Status};
 use super::words;
+use crate::proto::complaint::Complaints;
 use crate::proto::line::{self, Read};
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
@@ -31,8 +32,7 @@ pub struct Pop3Filter {
     offered: Offered,
     /// Who was named in the last accepted USER.
     named: Option<String>,
-    complaint: Option<Complaint>,
-    complained: bool,
+    complaints: Complaints,
 }
 
 /// Whose turn it is.
@@ -89,14 +89,7 @@ impl Pop3Filter {
             timestamp: false,
             offered: Offered::default(),
             named: None,
-            complaint: None,
-            complained: false,
-        }
-    }
-
-    fn complain(&mut self, complaint: Complaint) {
-        if !std::mem::replace(&mut self.complained, true) {
-            self.complaint = Some(complaint);
+            complaints: Complaints::default(),
         }
     }
 }
@@ -111,11 +104,6 @@ fn break_off(wire: &mut Wire) -> Ending {
 fn dismiss(violation: Violation, wire: &mut Wire) -> Ending {
     line::write(words::violation(violation), &mut wire.to_client);
     Ending::Client(violation)
-}
-
-/// The front of an input is used up, and the session may have come to its end by that.
-fn used(length: usize, taken: Result<(), Ending>) -> Flow {
-    taken.map_or_else(Flow::End, |()| Flow::Consume(length))
 }
 
 impl Filter for Pop3Filter {
@@ -152,10 +140,10 @@ impl Filter for Pop3Filter {
             Read::Partial => Flow::More,
             Read::Skipped { length } => Flow::Consume(length),
             Read::Endless => Flow::End(dismiss(Violation::LineTooLong, wire)),
-            Read::Long { length } => used(length, self.refuse("Line too long", wire)),
-            Read::Whole { text, length } if !line::has_control(text) => used(length, self.take_line(text, wire)),
+            Read::Long { length } => Flow::used(length, self.refuse("Line too long", wire)),
+            Read::Whole { text, length } if !line::has_control(text) => Flow::used(length, self.take_line(text, wire)),
             Read::Whole { length, .. } | Read::Bad { length } => {
-                used(length, self.refuse("Control characters cannot be part of a command", wire))
+                Flow::used(length, self.refuse("Control characters cannot be part of a command", wire))
             }
         }
     }
@@ -172,12 +160,12 @@ impl Filter for Pop3Filter {
                 return Flow::Pass(input.len());
             }
             State::Ready | State::Challenged(_) => {
-                self.complain(Complaint::SpokeUnasked);
+                self.complaints.raise(Complaint::SpokeUnasked);
                 return Flow::End(break_off(wire));
             }
         };
         match reply::first(input, asked.lists()) {
-            Ok(Some(reply)) => used(reply.length, self.take_reply(asked, &reply, wire)),
+            Ok(Some(reply)) => Flow::used(reply.length, self.take_reply(asked, &reply, wire)),
             Ok(None) => {
                 self.state = State::Asked(asked);
                 Flow::More
@@ -220,10 +208,6 @@ impl Filter for Pop3Filter {
         }
     }
 
-    fn awaits_login(&self) -> bool {
-        !self.steps_aside()
-    }
-
     fn steps_aside(&self) -> bool {
         matches!(self.state, State::LoggedIn(_))
     }
@@ -236,6 +220,6 @@ impl Filter for Pop3Filter {
     }
 
     fn complaint(&mut self) -> Option<Complaint> {
-        self.complaint.take()
+        self.complaints.take()
     }
 }

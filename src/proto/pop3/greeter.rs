@@ -25,15 +25,10 @@ impl Pop3Greeter {
         Self { settings, reader: line::Reader::default(), tally: Tally::default() }
     }
 
-    /// Whether this listener lets a client log in without TLS.
-    fn permits_plaintext(&self) -> bool {
-        self.settings.plaintext_auth && !self.settings.require
-    }
-
     /// How long the line at the front of `input` may be: a login that goes on to the backend is measured there.
     fn limit(&self, input: &[u8]) -> usize {
         let limits = &self.settings.limits;
-        if self.permits_plaintext() { super::filter::command_limit(input, limits) } else { limits.line }
+        if self.settings.permits_plaintext_login() { super::filter::command_limit(input, limits) } else { limits.line }
     }
 
     fn advance(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Step, Violation> {
@@ -54,7 +49,7 @@ impl Pop3Greeter {
                 }
                 Read::Whole { text, length } => {
                     let command = Command::parse(text);
-                    if command == Command::Login && self.permits_plaintext() {
+                    if command == Command::Login && self.settings.permits_plaintext_login() {
                         return Ok(Step::Done(Outcome::Plaintext(Opening::Nothing)));
                     }
                     input.consume(length);
@@ -92,7 +87,7 @@ impl Pop3Greeter {
 
     fn list(&self, output: &mut Vec<u8>) {
         line::write(b"+OK What I can do:", output);
-        if self.permits_plaintext() {
+        if self.settings.permits_plaintext_login() {
             line::write(b"USER", output);
         }
         for capability in ["STLS", "RESP-CODES", "IMPLEMENTATION mailward", "."] {

@@ -14,6 +14,7 @@ pub(super) use commands::authenticates;
 use super::reader::{Read, Reader};
 use super::reply::{self, Status};
 use super::words;
+use crate::proto::complaint::Complaints;
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
 use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire, line};
@@ -27,8 +28,7 @@ pub struct SieveFilter {
     tally: Tally,
     /// The mechanisms in the last list that the client was sent.
     offered: Option<Vec<Vec<u8>>>,
-    complaint: Option<Complaint>,
-    complained: bool,
+    complaints: Complaints,
 }
 
 /// Whose turn it is.
@@ -66,14 +66,7 @@ impl SieveFilter {
             reader: Reader::default(),
             tally: Tally::default(),
             offered: None,
-            complaint: None,
-            complained: false,
-        }
-    }
-
-    fn complain(&mut self, complaint: Complaint) {
-        if !std::mem::replace(&mut self.complained, true) {
-            self.complaint = Some(complaint);
+            complaints: Complaints::default(),
         }
     }
 }
@@ -88,11 +81,6 @@ fn break_off(wire: &mut Wire) -> Ending {
 fn dismiss(violation: Violation, wire: &mut Wire) -> Ending {
     line::write(words::violation(violation), &mut wire.to_client);
     Ending::Client(violation)
-}
-
-/// The front of an input is used up, and the session may have come to its end by that.
-fn used(length: usize, taken: Result<(), Ending>) -> Flow {
-    taken.map_or_else(Flow::End, |()| Flow::Consume(length))
 }
 
 impl Filter for SieveFilter {
@@ -121,8 +109,8 @@ impl Filter for SieveFilter {
         match self.reader.read(input, &bounds) {
             Read::Partial => Flow::More,
             Read::Taken(length) => Flow::Consume(length),
-            Read::Whole(length, command) => used(length, self.take_command(&command, wire)),
-            Read::Flawed(length) => used(length, self.refuse("Too long, or not a command", wire)),
+            Read::Whole(length, command) => Flow::used(length, self.take_command(&command, wire)),
+            Read::Flawed(length) => Flow::used(length, self.refuse("Too long, or not a command", wire)),
             Read::Over(violation) => Flow::End(dismiss(violation, wire)),
         }
     }
@@ -166,10 +154,6 @@ impl Filter for SieveFilter {
         }
     }
 
-    fn awaits_login(&self) -> bool {
-        !self.steps_aside()
-    }
-
     fn steps_aside(&self) -> bool {
         matches!(self.state, State::LoggedIn(_))
     }
@@ -182,6 +166,6 @@ impl Filter for SieveFilter {
     }
 
     fn complaint(&mut self) -> Option<Complaint> {
-        self.complaint.take()
+        self.complaints.take()
     }
 }

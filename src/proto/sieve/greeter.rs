@@ -27,15 +27,10 @@ impl SieveGreeter {
         Self { settings, reader: Reader::default(), tally: Tally::default() }
     }
 
-    /// Whether this listener lets a client log in without TLS.
-    fn permits_plaintext(&self) -> bool {
-        self.settings.plaintext_auth && !self.settings.require
-    }
-
     /// Whether the first line of a login is at the front of `input`: it goes on to the backend as it is.
     fn begins_login(&self, input: &[u8]) -> bool {
         let limit = self.settings.limits.auth.max(self.settings.limits.line);
-        self.permits_plaintext()
+        self.settings.permits_plaintext_login()
             && self.reader.is_fresh()
             && matches!(line::first(input, limit), Line::Whole { text, .. } if super::filter::authenticates(text))
     }
@@ -43,7 +38,8 @@ impl SieveGreeter {
     /// Before TLS a literal is only ever thrown away, but for the short one that NOOP may have.
     fn bounds(&self, input: &[u8]) -> Bounds {
         let limits = &self.settings.limits;
-        let login = self.permits_plaintext() && self.reader.is_fresh() && super::filter::authenticates(input);
+        let login =
+            self.settings.permits_plaintext_login() && self.reader.is_fresh() && super::filter::authenticates(input);
         let line = if login { limits.auth.max(limits.line) } else { limits.line };
         Bounds { line, literal: limits.literal, kept: limits.line, discarded: limits.auth }
     }
@@ -90,14 +86,14 @@ impl SieveGreeter {
             }
             Command::Arguments => self.refuse("NO \"These arguments do not fit the command\"", output)?,
             Command::Http => return Err(Violation::HttpRequest),
-            Command::Other if self.permits_plaintext() => self.refuse("NO \"Log in first\"", output)?,
+            Command::Other if self.settings.permits_plaintext_login() => self.refuse("NO \"Log in first\"", output)?,
             Command::Other => self.refuse("NO (ENCRYPT-NEEDED) \"Use STARTTLS first\"", output)?,
         }
         Ok(None)
     }
 
     fn list(&self, output: &mut Vec<u8>) {
-        let mechanisms = if self.permits_plaintext() { "PLAIN" } else { "" };
+        let mechanisms = if self.settings.permits_plaintext_login() { "PLAIN" } else { "" };
         line::write(b"\"IMPLEMENTATION\" \"mailward\"", output);
         line::write(format!("\"SASL\" \"{mechanisms}\"").as_bytes(), output);
         line::write(b"\"SIEVE\" \"\"", output);

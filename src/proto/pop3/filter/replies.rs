@@ -19,7 +19,7 @@ impl Pop3Filter {
             (Asked::Login(user), Status::Positive) => self.state = State::LoggedIn(user),
             (Asked::User(user), Status::Positive) => self.named = user,
             (Asked::User(_) | Asked::Login(_) | Asked::Exchange(_), _) if reply::wants_tls(reply.text) => {
-                self.complain(Complaint::LoginRefusedInPlaintext);
+                self.complaints.raise(Complaint::LoginRefusedInPlaintext);
             }
             (asked, _) => self.take_list(&asked, reply.list, wire),
         }
@@ -46,7 +46,7 @@ impl Pop3Filter {
         wire.to_client.extend_from_slice(&capabilities.lines);
         self.offered.by_capa = capabilities.mechanisms;
         if !capabilities.login {
-            self.complain(Complaint::LoginRefusedInPlaintext);
+            self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a ManageSieve backend answers before the login: passed, with its lists filtered.
 
-use super::{Asked, SieveFilter, State, break_off, used};
+use super::{Asked, SieveFilter, State, break_off};
 use crate::proto::sieve::capabilities::Capabilities;
 use crate::proto::sieve::reply::{self, Item, Kind, Reply, Status};
 use crate::proto::{Complaint, Ending, Flow, Wire};
@@ -10,13 +10,13 @@ impl SieveFilter {
     pub(super) fn take_reply(&mut self, asked: Asked, input: &[u8], wire: &mut Wire) -> Flow {
         if let Asked::Capabilities = asked {
             return match reply::first(input) {
-                Ok(Some(reply)) => used(reply.length, self.show(&reply, wire)),
+                Ok(Some(reply)) => Flow::used(reply.length, self.show(&reply, wire)),
                 Ok(None) => self.wait_for(asked),
                 Err(_) => Flow::End(break_off(wire)),
             };
         }
         match reply::first_item(input) {
-            Ok(Some(item)) => used(item.bytes.len(), self.take_item(asked, &item, wire)),
+            Ok(Some(item)) => Flow::used(item.bytes.len(), self.take_item(asked, &item, wire)),
             Ok(None) => self.wait_for(asked),
             Err(_) => Flow::End(break_off(wire)),
         }
@@ -39,7 +39,7 @@ impl SieveFilter {
                 self.state = State::LoggedIn(exchange.user());
             }
             (Asked::Exchange(_), _) if reply::wants_tls(item.bytes) => {
-                self.complain(Complaint::LoginRefusedInPlaintext);
+                self.complaints.raise(Complaint::LoginRefusedInPlaintext);
             }
             _ => {}
         }
@@ -60,7 +60,7 @@ impl SieveFilter {
     pub(super) fn learn(&mut self, reply: &Reply<'_>) -> Capabilities {
         let capabilities = Capabilities::filter(&reply.list);
         if capabilities.mechanisms.is_empty() {
-            self.complain(Complaint::LoginRefusedInPlaintext);
+            self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }
         capabilities
     }
@@ -74,7 +74,7 @@ impl SieveFilter {
             }
             Ok(None) if begins_farewell(input) => Flow::More,
             _ => {
-                self.complain(Complaint::SpokeUnasked);
+                self.complaints.raise(Complaint::SpokeUnasked);
                 Flow::End(break_off(wire))
             }
         }

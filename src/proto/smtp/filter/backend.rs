@@ -155,13 +155,7 @@ impl SmtpFilter {
     /// A backend that lets nobody log in, behind a listener where everybody has to.
     fn complain_without_login(&mut self, reply: &Reply<'_>) {
         if self.settings.guard.require_auth && !self.login.accepted() && !offer::has_login(reply) {
-            self.complain(Complaint::LoginRefusedInPlaintext);
-        }
-    }
-
-    fn complain(&mut self, complaint: Complaint) {
-        if !std::mem::replace(&mut self.complained, true) {
-            self.complaint = Some(complaint);
+            self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }
     }
 
@@ -171,7 +165,7 @@ impl SmtpFilter {
             reply.write(&mut wire.to_client);
             return Flow::End(Ending::Closed);
         }
-        self.complain(Complaint::SpokeUnasked);
+        self.complaints.raise(Complaint::SpokeUnasked);
         self.break_off(wire)
     }
 

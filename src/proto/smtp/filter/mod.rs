@@ -14,8 +14,8 @@ use self::{
 };
 use super::{Extensions, offer::Offer, words, words::say};
 use crate::proto::{
-    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire, line,
-    tally::Tally,
+    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire,
+    complaint::Complaints, line, tally::Tally,
 };
 
 mod backend;
@@ -45,8 +45,7 @@ pub struct SmtpFilter {
     discarded: u64,
     /// Whether the backend has accepted a MAIL: from there a client's mistakes are no longer counted.
     mail_accepted: bool,
-    complaint: Option<Complaint>,
-    complained: bool,
+    complaints: Complaints,
     /// Whether the backend's last reply was its own farewell.
     backend_left: bool,
 }
@@ -69,8 +68,7 @@ impl SmtpFilter {
             tally: Tally::default(),
             discarded: 0,
             mail_accepted: false,
-            complaint: None,
-            complained: false,
+            complaints: Complaints::default(),
             backend_left: false,
         }
     }
@@ -170,7 +168,7 @@ impl Filter for SmtpFilter {
     }
 
     fn complaint(&mut self) -> Option<Complaint> {
-        self.complaint.take()
+        self.complaints.take()
     }
 }
 
