@@ -17,6 +17,7 @@ pub mod imap;
 mod input;
 mod inside_tls;
 pub mod line;
+mod literal;
 pub mod pop3;
 pub mod sasl;
 pub mod sieve;

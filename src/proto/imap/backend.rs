@@ -2,9 +2,9 @@
 
 use super::filter::{ImapFilter, Kind, Reply, State};
 use super::response::{self, LIMIT, Response, Status, Tagged};
-use super::{capability, literal, words};
+use super::{capability, words};
 use crate::proto::line::{self, Line};
-use crate::proto::{Complaint, Ending, Flow, Violation, Wire, sasl};
+use crate::proto::{Complaint, Ending, Flow, Violation, Wire, literal, sasl};
 
 impl ImapFilter {
     /// Takes the backend's greeting, a whole line.

@@ -8,9 +8,9 @@
 use memchr::memchr;
 
 use super::command::{Command, Fault, Head, Piece, Verb};
-use super::literal::{self, Announcement};
 use super::permit::Permit;
 use crate::proto::line::{self, Line};
+use crate::proto::literal::{self, Announcement};
 use crate::proto::{Limits, Violation};
 
 /// What the front of the client's bytes came to.

@@ -15,7 +15,6 @@ mod greeter;
 mod greeting;
 mod id;
 mod intake;
-mod literal;
 mod outgoing;
 mod permit;
 mod response;

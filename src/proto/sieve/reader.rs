@@ -5,12 +5,12 @@
 //! mailward and the backend agree on where a command ends. Refuses NUL, CR and other control characters outside
 //! literals, and `{n}`, which only servers may send.
 
-use super::syntax::{Announced, announced};
 use crate::proto::Violation;
 use crate::proto::line;
+use crate::proto::literal::{self, Announcement};
 
-/// How much of a line that is too long is kept, to see whether it announces a literal.
-const TAIL: usize = 32;
+/// How much of a line that is too long is kept, to see whether it announces a literal: that, and CRLF.
+const TAIL: usize = literal::LONGEST + 2;
 
 /// The bounds of one command, all in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -89,12 +89,12 @@ impl Reader {
             line::Read::Long { length } => {
                 self.skip(&input[..length]);
                 let tail = std::mem::take(&mut self.tail);
-                self.end_line(tail.trim_ascii_end(), length, bounds)
+                self.end_line(line::without_end(&tail), length, bounds)
             }
             line::Read::Bad { length } => {
                 self.command.flawed = true;
                 self.command.line += length;
-                self.end_line(input[..length].trim_ascii_end(), length, bounds)
+                self.end_line(line::without_end(&input[..length]), length, bounds)
             }
             line::Read::Whole { text, length } => {
                 self.command.flawed |= line::has_control(text);
@@ -117,21 +117,24 @@ impl Reader {
         if self.command.line > bounds.discarded {
             return Read::Over(Violation::LineTooLong);
         }
-        match announced(text) {
-            Announced::ClientLiteral(literal) => {
-                self.command.literal = self.command.literal.saturating_add(literal);
-                if self.command.literal > bounds.literal {
-                    return Read::Over(Violation::LiteralTooLong);
-                }
-                self.left = literal;
-                self.command.keep(b"\r\n", bounds);
-                return Read::Taken(length);
-            }
-            Announced::Literal(_) => self.command.flawed = true,
-            Announced::Nothing => {}
+        match literal::announced(text) {
+            Some(literal) if literal.plus => return self.begin_literal(literal, length, bounds),
+            Some(_) => self.command.flawed = true,
+            None => {}
         }
         let command = std::mem::take(&mut self.command);
         if command.flawed { Read::Flawed(length) } else { Read::Whole(length, command.bytes) }
+    }
+
+    fn begin_literal(&mut self, literal: Announcement, length: usize, bounds: &Bounds) -> Read {
+        let room = bounds.literal.saturating_sub(self.command.literal);
+        let Some(size) = literal.size.filter(|size| *size <= room) else {
+            return Read::Over(Violation::LiteralTooLong);
+        };
+        self.left = size;
+        self.command.literal += size;
+        self.command.keep(b"\r\n", bounds);
+        Read::Taken(length)
     }
 
     fn skip(&mut self, bytes: &[u8]) {
@@ -212,6 +215,19 @@ mod tests {
     fn the_literal_of_a_line_too_long_is_no_command() {
         let input = b"AUTHENTICATE \"0123456789\" {8+}\r\nLOGOUT\r\n\r\nNOOP\r\n";
         assert_eq!(read(input), [Err(None), Ok(b"NOOP".to_vec())]);
+    }
+
+    #[test]
+    fn what_a_flawed_line_announces_stands_at_its_very_end() {
+        for end in [" \r\n", "\r\r\n"] {
+            assert_eq!(
+                read(format!("A\0 {{8+}}{end}NOOP\r\n").as_bytes()),
+                [Err(None), Ok(b"NOOP".to_vec())],
+                "{end:?}"
+            );
+        }
+        let long = format!("{} {{8+}} \r\nNOOP\r\n", "A".repeat(BOUNDS.line));
+        assert_eq!(read(long.as_bytes()), [Err(None), Ok(b"NOOP".to_vec())]);
     }
 
     #[test]

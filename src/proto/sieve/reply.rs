@@ -4,9 +4,10 @@
 //! string, then one that begins with OK, NO or BYE (RFC 5804 §1.2, §4). Refuses what is neither, and what is longer
 //! than [`LONGEST`].
 
-use super::syntax::{Announced, Token, announced, token};
+use super::syntax::{Token, token};
 use crate::proto::Violation;
 use crate::proto::line::{self, Line};
+use crate::proto::literal;
 
 /// The longest reply of a backend before login, in bytes.
 pub(super) const LONGEST: usize = 65536;
@@ -97,10 +98,8 @@ fn item_end(input: &[u8]) -> Result<Option<usize>, Violation> {
             Line::Bad { .. } | Line::Long { .. } | Line::Endless => return Err(Violation::Backend),
         };
         at += length;
-        match announced(text) {
-            Announced::Nothing => return Ok(Some(at)),
-            Announced::Literal(octets) | Announced::ClientLiteral(octets) => at = at.saturating_add(octets),
-        }
+        let Some(literal) = literal::announced(text) else { return Ok(Some(at)) };
+        at = at.saturating_add(literal.size.unwrap_or(usize::MAX));
         if at > LONGEST {
             return Err(Violation::Backend);
         }

@@ -4,6 +4,7 @@
 //! line end, a literal after as many octets as it announced. Whatever is neither is no token at all.
 
 use crate::proto::line;
+use crate::proto::literal::announced;
 
 /// A string or a bare word of a line.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,33 +50,6 @@ pub(super) fn strings(mut rest: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Malf
     Ok(strings)
 }
 
-/// What a line says of the one behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Announced {
-    /// The line is the end of what it belongs to.
-    Nothing,
-    /// `{n}`: so many octets follow. Servers write it so, clients must not.
-    Literal(usize),
-    /// `{n+}`: so many octets follow. Clients write it so.
-    ClientLiteral(usize),
-}
-
-/// What the end of a line, without CRLF, announces. A number that is too large for this machine is its largest one.
-pub(super) fn announced(text: &[u8]) -> Announced {
-    let Some(text) = text.strip_suffix(b"}") else { return Announced::Nothing };
-    let (text, plus) = text.strip_suffix(b"+").map_or((text, false), |text| (text, true));
-    let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let (before, digits) = text.split_at(text.len() - digits);
-    if digits.is_empty() || before.last() != Some(&b'{') {
-        return Announced::Nothing;
-    }
-    if plus { Announced::ClientLiteral(number(digits)) } else { Announced::Literal(number(digits)) }
-}
-
-fn number(digits: &[u8]) -> usize {
-    digits.iter().fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
-}
-
 fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(rest.len());
     let (word, behind) = rest.split_at(end);
@@ -106,13 +80,11 @@ fn quoted(rest: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
 
 fn literal(rest: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
     let end = rest.iter().position(|byte| *byte == b'\n').ok_or(Malformed)?;
-    let announcement = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+    let line = line::without_end(&rest[..=end]);
     // The reader counts by the end of a line; here the whole of it must be the announcement, so that no server can
     // read another length.
-    let alone = !announcement[1..].contains(&b'{');
-    let (true, Announced::Literal(length) | Announced::ClientLiteral(length)) = (alone, announced(announcement)) else {
-        return Err(Malformed);
-    };
+    let announced = announced(line).filter(|literal| literal.length == line.len());
+    let length = announced.and_then(|literal| literal.size).ok_or(Malformed)?;
     let text = rest[end + 1..].get(..length).ok_or(Malformed)?.to_vec();
     *rest = &rest[end + 1 + length..];
     Ok(text)
@@ -164,15 +136,5 @@ mod tests {
         assert_eq!(token(&mut rest), Ok(Some(Token::Word(b"OK"))));
         assert_eq!(token(&mut rest), Ok(Some(Token::Word(b"(TAG"))));
         assert_eq!(token(&mut rest), Ok(None));
-    }
-
-    #[test]
-    fn literals_are_announced_at_the_end_of_a_line() {
-        assert_eq!(announced(b"NOOP {12+}"), Announced::ClientLiteral(12));
-        assert_eq!(announced(b"{12}"), Announced::Literal(12));
-        assert_eq!(announced(b"\"{12+}\""), Announced::Nothing);
-        assert_eq!(announced(b"{+}"), Announced::Nothing);
-        assert_eq!(announced(b"12+}"), Announced::Nothing);
-        assert_eq!(announced(b"{99999999999999999999999+}"), Announced::ClientLiteral(usize::MAX));
     }
 }

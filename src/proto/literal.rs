@@ -1,4 +1,5 @@
-//! The announcement of a literal at the end of a line (RFC 9051 §4.3, RFC 7888, RFC 3516).
+//! The announcement of a literal at the end of a line, in IMAP (RFC 9051 §4.3, RFC 7888, RFC 3516) and in ManageSieve
+//! (RFC 5804 §4), which has no binary ones.
 
 /// The longest announcement, in bytes: `~{`, 20 digits, `+}`, and room to spare. Only so much of a line's end is
 /// looked at, so that the end of a line that was read in pieces says the same as a whole one.
