@@ -4,7 +4,7 @@ use super::filter::{ImapFilter, Kind, Reply, State};
 use super::response::{self, LIMIT, Response, Status, Tagged};
 use super::{capability, words};
 use crate::proto::line::{self, Line};
-use crate::proto::{Complaint, Ending, Flow, Violation, Wire, literal, sasl};
+use crate::proto::{Complaint, Ending, Flow, Violation, Wire, literal};
 
 impl ImapFilter {
     /// Takes the backend's greeting, a whole line.
@@ -93,8 +93,8 @@ impl ImapFilter {
     fn settle(&mut self, kind: Kind, tagged: &Tagged) {
         let user = match kind {
             Kind::Plain | Kind::Logout => return,
-            Kind::Login { user } => Some(user),
-            Kind::Authenticate { mechanism, responses, .. } => sasl::user(&mechanism, &responses),
+            Kind::Login { user } => user,
+            Kind::Authenticate { exchange, .. } => exchange.user(),
         };
         if tagged.status == Status::Ok {
             self.user = user;
@@ -155,9 +155,7 @@ impl ImapFilter {
         if violation == Violation::Preauth {
             self.complaints.raise(Complaint::Preauth);
         }
-        if self.can_speak() {
-            wire.to_client.extend_from_slice(words::violation(violation));
-        }
+        self.say(words::violation(violation), wire);
         Flow::End(Ending::Backend(violation))
     }
 }

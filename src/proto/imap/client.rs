@@ -11,10 +11,8 @@ use super::outgoing::Outgoing;
 use super::permit::{Permit, Plus};
 use super::{id, words};
 use crate::proto::line::{self, Line};
-use crate::proto::{Flow, Violation, Wire, sasl};
-
-/// The longest user name that is kept, in bytes.
-const LONGEST_USER: usize = 256;
+use crate::proto::sasl::{self, Exchange};
+use crate::proto::{Flow, Violation, Wire};
 
 /// What the client is answered in the backend's place.
 #[derive(Debug)]
@@ -111,9 +109,9 @@ impl ImapFilter {
         if initial.is_some() && !self.offers(|offer| offer.initial_response) {
             return Err(Refusal("BAD", "an initial response is not offered"));
         }
-        let responses = initial.into_iter().map(<[u8]>::to_vec).collect();
-        let kind = Kind::Authenticate { mechanism: mechanism.to_vec(), responses, challenged: false };
-        Ok(ask(tag, "AUTHENTICATE", words, kind))
+        let mut exchange = Exchange::new(mechanism);
+        initial.into_iter().for_each(|response| exchange.respond(response));
+        Ok(ask(tag, "AUTHENTICATE", words, Kind::Authenticate { exchange, challenged: false }))
     }
 
     /// Looks at the client's bytes where a response to a challenge is expected.
@@ -131,24 +129,20 @@ impl ImapFilter {
         });
         match counted {
             Ok(()) => {
-                self.respond(response, wire);
+                // RFC 9051 §6.2.2: what is no response cancels the exchange, and the answer to that is the backend's.
+                self.respond(response.unwrap_or(b"*"), wire);
                 Flow::Consume(length)
             }
             Err(violation) => self.break_off(violation, wire),
         }
     }
 
-    /// Sends the response on; `None`, what is no response, cancels the exchange (RFC 9051 §6.2.2), and so the
-    /// backend answers it as it would have.
-    fn respond(&mut self, response: Option<&[u8]>, wire: &mut Wire) {
-        line::write(response.unwrap_or(b"*"), &mut wire.to_backend);
-        let State::Asked(Asked { kind: Kind::Authenticate { responses, challenged, .. }, .. }) = &mut self.state else {
-            return;
-        };
-        *challenged = false;
-        // Only the first and the last can name the user, and an exchange may be long.
-        responses.truncate(1);
-        responses.extend(response.map(<[u8]>::to_vec));
+    fn respond(&mut self, response: &[u8], wire: &mut Wire) {
+        line::write(response, &mut wire.to_backend);
+        if let State::Asked(Asked { kind: Kind::Authenticate { exchange, challenged }, .. }) = &mut self.state {
+            *challenged = false;
+            exchange.respond(response);
+        }
     }
 }
 
@@ -161,8 +155,7 @@ fn counted(tag: Tag, verb: &str, words: &[Token], count: RangeInclusive<usize>, 
 }
 
 fn login(tag: Tag, words: &[Token]) -> Result<Asked, Refusal> {
-    let name = words.first().and_then(Token::value).unwrap_or_default();
-    let user = String::from_utf8_lossy(&name[..name.len().min(LONGEST_USER)]).into_owned();
+    let user = words.first().and_then(Token::value).and_then(|name| sasl::bounded_name(&name));
     counted(tag, "LOGIN", words, 2..=2, Kind::Login { user })
 }
 

@@ -12,6 +12,7 @@ use super::intake::Intake;
 use super::outgoing::Outgoing;
 use super::words;
 use crate::proto::complaint::Complaints;
+use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
 use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
 
@@ -59,12 +60,10 @@ pub(super) enum Kind {
     Plain,
     Logout,
     Login {
-        user: String,
+        user: Option<String>,
     },
     Authenticate {
-        mechanism: Vec<u8>,
-        /// The client's lines, as they were sent.
-        responses: Vec<Vec<u8>>,
+        exchange: Exchange,
         /// The backend's challenge is with the client.
         challenged: bool,
     },
@@ -103,7 +102,7 @@ impl ImapFilter {
 
     /// Ends the session for a client's fault.
     pub(super) fn break_off(&self, violation: Violation, wire: &mut Wire) -> Flow {
-        wire.to_client.extend_from_slice(words::violation(violation));
+        self.say(words::violation(violation), wire);
         Flow::End(Ending::Client(violation))
     }
 
@@ -111,9 +110,13 @@ impl ImapFilter {
         matches!(&self.state, State::Asked(Asked { kind: Kind::Authenticate { challenged: true, .. }, .. }))
     }
 
-    /// Whether the client would take what is said now for what it is.
-    pub(super) fn can_speak(&self) -> bool {
-        !self.bye && self.reply == Reply::Between && !self.steps_aside()
+    /// Says `words` if the client would take them now for what they are; says whether it would.
+    pub(super) fn say(&self, words: &[u8], wire: &mut Wire) -> bool {
+        let sayable = !self.bye && self.reply == Reply::Between && !self.steps_aside();
+        if sayable {
+            wire.to_client.extend_from_slice(words);
+        }
+        sayable
     }
 }
 
@@ -153,11 +156,7 @@ impl Filter for ImapFilter {
     }
 
     fn farewell(&mut self, farewell: Farewell, wire: &mut Wire) -> bool {
-        let spoken = self.can_speak();
-        if spoken {
-            wire.to_client.extend_from_slice(words::farewell(farewell));
-        }
-        spoken
+        self.say(words::farewell(farewell), wire)
     }
 
     fn phase(&self) -> Phase {

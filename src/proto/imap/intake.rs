@@ -140,55 +140,24 @@ impl Intake {
 
     fn end_line(&mut self, mut reading: Reading, text: &[u8], length: usize, permit: &Permit) -> Taken {
         reading.text += text.len();
-        match literal::announced(text) {
-            Some(literal) if literal.plus => self.begin_plus(reading, text, literal, length, permit),
-            Some(literal) => self.begin_prompted(reading, text, literal, length, permit),
-            None => {
-                reading.keep_text(text);
-                Taken::Command(length, reading.command)
-            }
-        }
-    }
-
-    /// `{n+}`: the bytes come whatever is said, so they are read.
-    fn begin_plus(
-        &mut self,
-        mut reading: Reading,
-        text: &[u8],
-        literal: Announcement,
-        length: usize,
-        permit: &Permit,
-    ) -> Taken {
-        let Some(size) = self.fitting(&reading, literal) else {
-            return Taken::Break(Violation::LiteralTooLong);
+        let Some(literal) = literal::announced(text) else {
+            reading.keep_text(text);
+            return Taken::Command(length, reading.command);
         };
-        if let Some(fault) = reading.objection(literal, permit) {
+        let size = self.fitting(&reading, literal);
+        if let Some(fault) = reading.objection(literal, size, permit) {
             reading.fail(fault);
-        } else if !permit.plus.allows(size) {
-            reading.fail(Fault::Plus);
         }
-        self.begin_literal(reading, text, literal, size);
-        Taken::Used(length)
-    }
-
-    /// `{n}`: the bytes come when they are asked for. A refusal ends the command (RFC 9051 §4.3).
-    fn begin_prompted(
-        &mut self,
-        mut reading: Reading,
-        text: &[u8],
-        literal: Announcement,
-        length: usize,
-        permit: &Permit,
-    ) -> Taken {
-        match (self.fitting(&reading, literal), reading.objection(literal, permit)) {
-            (Some(size), None) => {
+        match size {
+            // RFC 9051 §4.3: a refusal ends the command, since the bytes only come when they are asked for.
+            _ if !literal.plus && reading.command.fault.is_some() => Taken::Command(length, reading.command),
+            Some(size) => {
                 self.begin_literal(reading, text, literal, size);
-                return Taken::Prompt(length);
+                if literal.plus { Taken::Used(length) } else { Taken::Prompt(length) }
             }
-            (_, Some(fault)) => reading.fail(fault),
-            (None, None) => reading.fail(Fault::Size),
+            // RFC 7888: these bytes come whatever is said, and there is no room to read them.
+            None => Taken::Break(Violation::LiteralTooLong),
         }
-        Taken::Command(length, reading.command)
     }
 
     /// The size of the literal, if the command has room for it.
@@ -237,12 +206,16 @@ impl Reading {
         }
     }
 
-    /// Why this command is not to have this literal, whatever its size.
-    fn objection(&self, literal: Announcement, permit: &Permit) -> Option<Fault> {
-        match self.command.fault {
-            Some(fault) => Some(fault),
-            None if !permit.allows(self.command.verb) => Some(Fault::Literal),
-            None => literal.binary.then_some(Fault::Binary),
+    /// Why this command is not to have this literal, which there is room for if `size` is known.
+    fn objection(&self, literal: Announcement, size: Option<usize>, permit: &Permit) -> Option<Fault> {
+        if self.command.fault.is_some() {
+            return self.command.fault;
+        }
+        match size {
+            _ if !permit.allows(self.command.verb) => Some(Fault::Literal),
+            _ if literal.binary => Some(Fault::Binary),
+            None => Some(Fault::Size),
+            Some(size) => (literal.plus && !permit.plus.allows(size)).then_some(Fault::Plus),
         }
     }
 }

@@ -154,6 +154,15 @@ fn a_response_is_bounded() {
 }
 
 #[test]
+fn no_last_words_stand_in_a_literal_of_the_backends() {
+    let mut joint = rich();
+    joint.client("a AUTHENTICATE PLAIN\r\n");
+    joint.backend("+ \r\n* ID (\"name\" {9}\r\nabc");
+    assert_eq!(joint.client("A".repeat(LIMITS.auth + 2)), answer(""));
+    assert_eq!(joint.end, Some(Ending::Client(Violation::LineTooLong)));
+}
+
+#[test]
 fn an_exchange_without_end_is_too_many_commands() {
     let mut joint = rich();
     joint.client("a AUTHENTICATE PLAIN\r\n");
