@@ -13,6 +13,8 @@ use std::{fmt, sync::Arc};
 mod before_tls;
 mod complaint;
 mod ending;
+#[cfg(test)]
+mod harness;
 pub mod imap;
 mod input;
 mod inside_tls;
@@ -29,6 +31,9 @@ pub use complaint::Complaint;
 pub use ending::{Ending, Farewell, Violation};
 pub use input::{Emptied, Input};
 pub use inside_tls::{Filter, Flow, Phase, Start, Wire};
+
+/// The longest reply of a backend that is taken, greetings and lists included, in bytes.
+const LONGEST_REPLY: usize = 64 * 1024;
 
 /// The protocol that a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ mod filter;
 mod greeter;
 mod reply;
 #[cfg(test)]
-pub(in crate::proto) mod tests;
+mod tests;
 mod words;
 
 pub use filter::Pop3Filter;

@@ -1,13 +1,10 @@
 //! The backend's side of POP3: where a reply ends, and what it says.
 //!
 //! Promises that a reply is looked at as a whole: one line, or a list with its final dot (RFC 1939 §3). Refuses
-//! what is neither, and what is longer than [`LONGEST`].
+//! what is neither, and what is longer than [`LONGEST_REPLY`].
 
 use crate::proto::line::{self, Line};
-use crate::proto::{Violation, sasl};
-
-/// The longest reply of a backend before login, in bytes.
-pub(super) const LONGEST: usize = 65536;
+use crate::proto::{LONGEST_REPLY, Violation, sasl};
 
 /// A whole reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +36,7 @@ pub(super) fn first(input: &[u8], lists: bool) -> Result<Option<Reply<'_>>, Viol
         return Ok(Some(Reply { status, text, list: None, length }));
     }
     let Some((list, more)) = first_list(&input[length..])? else {
-        return if input.len() > LONGEST { Err(Violation::Backend) } else { Ok(None) };
+        return if input.len() > LONGEST_REPLY { Err(Violation::Backend) } else { Ok(None) };
     };
     Ok(Some(Reply { status, text, list: Some(list), length: length + more }))
 }
@@ -92,7 +89,7 @@ pub fn greeting_end(input: &[u8]) -> Result<Option<usize>, Violation> {
 
 /// A line of the backend and how many bytes it takes up.
 fn first_line(input: &[u8]) -> Result<Option<(&[u8], usize)>, Violation> {
-    match line::first(input, LONGEST) {
+    match line::first(input, LONGEST_REPLY) {
         Line::Whole { text, length } => Ok(Some((text, length))),
         Line::Partial => Ok(None),
         Line::Bad { .. } | Line::Long { .. } | Line::Endless => Err(Violation::Backend),
@@ -107,7 +104,7 @@ fn first_list(input: &[u8]) -> Result<Option<(&[u8], usize)>, Violation> {
             return Ok(Some((&input[..at], at + length)));
         }
         at += length;
-        if at > LONGEST {
+        if at > LONGEST_REPLY {
             return Err(Violation::Backend);
         }
     }

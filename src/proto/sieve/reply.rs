@@ -2,15 +2,12 @@
 //!
 //! Promises that a reply is looked at as a whole, literals included: any number of lines that begin with a
 //! string, then one that begins with OK, NO or BYE (RFC 5804 §1.2, §4). Refuses what is neither, and what is longer
-//! than [`LONGEST`].
+//! than [`LONGEST_REPLY`].
 
 use super::syntax::{Token, token};
-use crate::proto::Violation;
 use crate::proto::line::{self, Line};
 use crate::proto::literal;
-
-/// The longest reply of a backend before login, in bytes.
-pub(super) const LONGEST: usize = 65536;
+use crate::proto::{LONGEST_REPLY, Violation};
 
 /// A whole reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,11 +63,11 @@ pub(super) fn first(input: &[u8]) -> Result<Option<Reply<'_>>, Violation> {
             Kind::Text => list.push(item.bytes),
             Kind::Status(status) => return Ok(Some(Reply { list, status, last: item.bytes, length: at })),
         }
-        if at > LONGEST {
+        if at > LONGEST_REPLY {
             break;
         }
     }
-    if input.len() > LONGEST { Err(Violation::Backend) } else { Ok(None) }
+    if input.len() > LONGEST_REPLY { Err(Violation::Backend) } else { Ok(None) }
 }
 
 /// Whether a refusal says that the backend wants TLS on its own leg (RFC 5804 §1.3).
@@ -92,7 +89,7 @@ pub fn greeting_end(input: &[u8]) -> Result<Option<usize>, Violation> {
 fn item_end(input: &[u8]) -> Result<Option<usize>, Violation> {
     let mut at = 0;
     while at < input.len() {
-        let (text, length) = match line::first(&input[at..], LONGEST) {
+        let (text, length) = match line::first(&input[at..], LONGEST_REPLY) {
             Line::Whole { text, length } => (text, length),
             Line::Partial => break,
             Line::Bad { .. } | Line::Long { .. } | Line::Endless => return Err(Violation::Backend),
@@ -100,7 +97,7 @@ fn item_end(input: &[u8]) -> Result<Option<usize>, Violation> {
         at += length;
         let Some(literal) = literal::announced(text) else { return Ok(Some(at)) };
         at = at.saturating_add(literal.size.unwrap_or(usize::MAX));
-        if at > LONGEST {
+        if at > LONGEST_REPLY {
             return Err(Violation::Backend);
         }
     }
@@ -161,8 +158,8 @@ mod tests {
     fn a_greeting_is_bounded() {
         let line = b"\"X\" \"0123456789\"\r\n";
         assert_eq!(greeting_end(&line.repeat(100)), Ok(None));
-        assert_eq!(greeting_end(&line.repeat(LONGEST / line.len() + 1)), Err(Violation::Backend));
-        assert_eq!(greeting_end(&[b'"'; LONGEST + 2]), Err(Violation::Backend));
+        assert_eq!(greeting_end(&line.repeat(LONGEST_REPLY / line.len() + 1)), Err(Violation::Backend));
+        assert_eq!(greeting_end(&[b'"'; LONGEST_REPLY + 2]), Err(Violation::Backend));
     }
 
     #[test]

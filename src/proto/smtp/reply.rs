@@ -5,10 +5,7 @@
 
 use memchr::memchr;
 
-use crate::proto::{Violation, line};
-
-/// The longest reply that is taken, all lines together, in bytes.
-const LONGEST: usize = 64 * 1024;
+use crate::proto::{LONGEST_REPLY, Violation, line};
 
 /// One whole reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +23,7 @@ impl<'a> Reply<'a> {
             let text = line::without_end(&input[end..=end + length]);
             end += length + 1;
             let (line_code, last) = parse_line(text).ok_or(Violation::Backend)?;
-            if *code.get_or_insert(line_code) != line_code || end > LONGEST {
+            if *code.get_or_insert(line_code) != line_code || end > LONGEST_REPLY {
                 return Err(Violation::Backend);
             }
             if last {
@@ -101,7 +98,7 @@ fn parse_line(line: &[u8]) -> Option<(u16, bool)> {
 fn incomplete<'a>(input: &[u8], end: usize) -> Result<Option<Reply<'a>>, Violation> {
     let front = &input[end..];
     let plausible = front.iter().take(3).all(|byte| byte.is_ascii_digit() || matches!(byte, b'\r'));
-    if plausible && input.len() <= LONGEST { Ok(None) } else { Err(Violation::Backend) }
+    if plausible && input.len() <= LONGEST_REPLY { Ok(None) } else { Err(Violation::Backend) }
 }
 
 /// RFC 5321 §4.2: the text of a reply is made of printable characters, blanks and tabs.
@@ -137,7 +134,7 @@ mod tests {
     #[test]
     fn an_endless_reply_is_a_violation() {
         assert_eq!(first(&"250-x\r\n".repeat(10_000)), Err(Violation::Backend));
-        assert_eq!(first(&format!("250 {}", "x".repeat(LONGEST))), Err(Violation::Backend));
+        assert_eq!(first(&format!("250 {}", "x".repeat(LONGEST_REPLY))), Err(Violation::Backend));
     }
 
     #[test]

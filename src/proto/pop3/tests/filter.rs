@@ -1,6 +1,6 @@
 //! POP3 inside TLS.
 
-use super::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
+use crate::proto::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
 use crate::proto::{Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, Start, Violation, greeting_end};
 use Says::{Backend as B, Client as C};
 

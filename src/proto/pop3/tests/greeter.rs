@@ -1,6 +1,6 @@
 //! POP3 before TLS.
 
-use super::harness::{LIMITS, plaintext, settings, soups, talk, talk_any, talk_in};
+use crate::proto::harness::{LIMITS, plaintext, settings, soups, talk, talk_any, talk_in};
 use crate::proto::{Farewell, Opening, Outcome, Protocol, Violation, greeter};
 
 /// What the greeter says to `input`, which comes to no end.

@@ -1,5 +1,4 @@
-//! What POP3 promises, rule by rule. The harness serves ManageSieve too.
+//! What POP3 promises, rule by rule.
 
 mod filter;
 mod greeter;
-pub(in crate::proto) mod harness;

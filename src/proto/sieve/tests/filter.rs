@@ -2,7 +2,7 @@
 
 use Says::{Backend as B, Client as C};
 
-use crate::proto::pop3::tests::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
+use crate::proto::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
 use crate::proto::{Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, Start, Violation, greeting_end};
 
 const GREETING: &[u8] =

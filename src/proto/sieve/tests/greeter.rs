@@ -1,6 +1,6 @@
 //! ManageSieve before TLS.
 
-use crate::proto::pop3::tests::harness::{LIMITS, plaintext, settings, soups, talk, talk_any, talk_in};
+use crate::proto::harness::{LIMITS, plaintext, settings, soups, talk, talk_any, talk_in};
 use crate::proto::{Farewell, Opening, Outcome, Protocol, Violation, greeter};
 
 const LIST: &str = "\"IMPLEMENTATION\" \"mailward\"\r\n\"SASL\" \"\"\r\n\"SIEVE\" \"\"\r\n\"STARTTLS\"\r\n\

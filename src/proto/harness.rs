@@ -1,19 +1,19 @@
-//! Drives greeters and filters as the sockets do: bytes arrive in pieces, and what is not used up is shown again.
+//! Drives the greeters and filters of POP3 and ManageSieve in their tests as the sockets do: bytes arrive in pieces, and
+//! what is not used up is shown again.
 
 use std::sync::Arc;
 
-use crate::proto::smtp::Guard;
-use crate::proto::{
+use super::smtp::Guard;
+use super::{
     Complaint, Ending, Farewell, Filter, Flow, Input, Limits, Outcome, Protocol, Settings, Start, Step, Violation,
     Wire, filter, greeter, greeting_end,
 };
 
 /// Small limits, so that a test can pass each of them.
-pub(in crate::proto) const LIMITS: Limits =
-    Limits { line: 64, auth: 256, literal: 128, commands: 20, errors: 3, discard: 0 };
+pub(super) const LIMITS: Limits = Limits { line: 64, auth: 256, literal: 128, commands: 20, errors: 3, discard: 0 };
 
 /// The settings of a listener that requires TLS.
-pub(in crate::proto) fn settings(protocol: Protocol) -> Settings {
+pub(super) fn settings(protocol: Protocol) -> Settings {
     Settings {
         protocol,
         hostname: "mail.test".into(),
@@ -25,22 +25,22 @@ pub(in crate::proto) fn settings(protocol: Protocol) -> Settings {
 }
 
 /// The settings of a listener that lets a client log in without TLS.
-pub(in crate::proto) fn plaintext(protocol: Protocol) -> Settings {
+pub(super) fn plaintext(protocol: Protocol) -> Settings {
     Settings { require: false, plaintext_auth: true, ..settings(protocol) }
 }
 
 /// What a greeter came to.
 #[derive(Debug, PartialEq)]
-pub(in crate::proto) struct Talk {
+pub(super) struct Talk {
     /// What it said after its greeting.
-    pub(in crate::proto) said: String,
-    pub(in crate::proto) end: Result<Option<Outcome>, Violation>,
+    pub(super) said: String,
+    pub(super) end: Result<Option<Outcome>, Violation>,
     /// What is still in the input.
-    pub(in crate::proto) left: String,
+    pub(super) left: String,
 }
 
 /// Shows a greeter `input` in pieces that end at `ends`.
-pub(in crate::proto) fn talk_in(settings: Settings, input: &[u8], ends: impl IntoIterator<Item = usize>) -> Talk {
+pub(super) fn talk_in(settings: Settings, input: &[u8], ends: impl IntoIterator<Item = usize>) -> Talk {
     let mut greeter = greeter(&Arc::new(settings));
     let (mut received, mut said, mut at) = (Input::new(), Vec::new(), 0);
     let mut end = Ok(None);
@@ -58,13 +58,13 @@ pub(in crate::proto) fn talk_in(settings: Settings, input: &[u8], ends: impl Int
 }
 
 /// Shows a greeter `input` whole.
-pub(in crate::proto) fn talk(settings: Settings, input: &[u8]) -> Talk {
+pub(super) fn talk(settings: Settings, input: &[u8]) -> Talk {
     talk_in(settings, input, [input.len()])
 }
 
 /// The same, once it was seen that it does not depend on how the input arrives. What is left of it may: bytes
 /// behind the end of the session are not read.
-pub(in crate::proto) fn talk_any(settings: &Settings, input: &[u8]) -> Talk {
+pub(super) fn talk_any(settings: &Settings, input: &[u8]) -> Talk {
     let whole = talk(settings.clone(), input);
     let same = |ends: Vec<usize>| {
         let talk = talk_in(settings.clone(), input, ends.clone());
@@ -76,19 +76,19 @@ pub(in crate::proto) fn talk_any(settings: &Settings, input: &[u8]) -> Talk {
 }
 
 /// A session through a filter, without sockets.
-pub(in crate::proto) struct Session {
+pub(super) struct Session {
     filter: Box<dyn Filter>,
     from_client: Vec<u8>,
     from_backend: Vec<u8>,
     to_client: Vec<u8>,
     to_backend: Vec<u8>,
     /// How the filter ended the session.
-    pub(in crate::proto) ended: Option<Ending>,
+    pub(super) ended: Option<Ending>,
 }
 
 impl Session {
     /// A session whose backend has greeted.
-    pub(in crate::proto) fn new(settings: Settings, start: Start, greeting: &[u8]) -> Self {
+    pub(super) fn new(settings: Settings, start: Start, greeting: &[u8]) -> Self {
         let mut session = Self {
             filter: filter(&Arc::new(settings.clone()), start, true),
             from_client: Vec::new(),
@@ -106,24 +106,24 @@ impl Session {
     }
 
     /// The client sends something. Answers what the backend was sent since it was asked last.
-    pub(in crate::proto) fn client(&mut self, bytes: impl AsRef<[u8]>) -> String {
+    pub(super) fn client(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.receive_client(bytes.as_ref());
         text(&std::mem::take(&mut self.to_backend))
     }
 
     /// The backend sends something. Answers what the client was sent since it was asked last.
-    pub(in crate::proto) fn backend(&mut self, bytes: impl AsRef<[u8]>) -> String {
+    pub(super) fn backend(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.receive_backend(bytes.as_ref());
         self.heard()
     }
 
     /// What the client was sent since it was asked last.
-    pub(in crate::proto) fn heard(&mut self) -> String {
+    pub(super) fn heard(&mut self) -> String {
         text(&std::mem::take(&mut self.to_client))
     }
 
     /// The backend is gone.
-    pub(in crate::proto) fn lose_backend(&mut self) -> Flow {
+    pub(super) fn lose_backend(&mut self) -> Flow {
         let mut wire = Wire::default();
         let flow = self.filter.backend_lost(&mut wire);
         self.settle(flow, wire, true);
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// mailward takes its leave.
-    pub(in crate::proto) fn farewell(&mut self, farewell: Farewell) -> bool {
+    pub(super) fn farewell(&mut self, farewell: Farewell) -> bool {
         let mut wire = Wire::default();
         let said = self.filter.farewell(farewell, &mut wire);
         self.settle(Flow::More, wire, true);
@@ -139,21 +139,21 @@ impl Session {
     }
 
     /// The filter itself, to be asked.
-    pub(in crate::proto) fn filter(&mut self) -> &mut dyn Filter {
+    pub(super) fn filter(&mut self) -> &mut dyn Filter {
         &mut *self.filter
     }
 
     /// The user, once the filter has stepped aside.
-    pub(in crate::proto) fn user(&self) -> Option<String> {
+    pub(super) fn user(&self) -> Option<String> {
         self.filter.user().map(str::to_owned)
     }
 
     /// What is held back of the client's bytes.
-    pub(in crate::proto) fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.from_client.len()
     }
 
-    pub(in crate::proto) fn complaint(&mut self) -> Option<Complaint> {
+    pub(super) fn complaint(&mut self) -> Option<Complaint> {
         self.filter.complaint()
     }
 
@@ -210,7 +210,7 @@ impl Session {
 }
 
 /// Inputs made of `fragments` in an order that is the same in every run and has no other meaning.
-pub(in crate::proto) fn soups(fragments: &[&str], count: u64) -> impl Iterator<Item = Vec<u8>> {
+pub(super) fn soups(fragments: &[&str], count: u64) -> impl Iterator<Item = Vec<u8>> {
     (1..=count).map(move |seed| {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut soup = Vec::new();
@@ -223,7 +223,7 @@ pub(in crate::proto) fn soups(fragments: &[&str], count: u64) -> impl Iterator<I
 }
 
 /// Shows both sides of a session the same soup, whole and byte by byte, and asserts that it is the same for both.
-pub(in crate::proto) fn stir(settings: &Settings, greeting: &'static [u8], client: &[u8], backend: &[u8]) {
+pub(super) fn stir(settings: &Settings, greeting: &'static [u8], client: &[u8], backend: &[u8]) {
     let came = |pieces: usize| {
         let mut session = Session::new(settings.clone(), Start::Greeting, greeting);
         client.chunks(pieces).for_each(|piece| session.receive_client(piece));
@@ -236,24 +236,24 @@ pub(in crate::proto) fn stir(settings: &Settings, greeting: &'static [u8], clien
 
 /// What one side of a dialogue sends.
 #[derive(Clone, Copy)]
-pub(in crate::proto) enum Says {
+pub(super) enum Says {
     Client(&'static [u8]),
     Backend(&'static [u8]),
 }
 
 /// What a dialogue came to: what each side was sent, how it ended, and who logged in.
 #[derive(Debug, PartialEq)]
-pub(in crate::proto) struct Came {
-    pub(in crate::proto) to_client: String,
-    pub(in crate::proto) to_backend: String,
-    pub(in crate::proto) ended: Option<Ending>,
-    pub(in crate::proto) user: Option<String>,
-    pub(in crate::proto) complaint: Option<Complaint>,
+pub(super) struct Came {
+    pub(super) to_client: String,
+    pub(super) to_backend: String,
+    pub(super) ended: Option<Ending>,
+    pub(super) user: Option<String>,
+    pub(super) complaint: Option<Complaint>,
 }
 
 /// Plays a dialogue whole, byte by byte, with every turn cut at every position, and with all that the client
 /// says sent at once; asserts that it is the same for both sides.
-pub(in crate::proto) fn play(settings: &Settings, start: &Start, greeting: &[u8], dialogue: &[Says]) -> Came {
+pub(super) fn play(settings: &Settings, start: &Start, greeting: &[u8], dialogue: &[Says]) -> Came {
     let whole = play_in(settings, start, greeting, dialogue, |bytes| vec![bytes.len()]);
     let longest = dialogue.iter().map(|(Says::Client(bytes) | Says::Backend(bytes))| bytes.len()).max().unwrap_or(0);
     let single = play_in(settings, start, greeting, dialogue, |bytes| (1..=bytes.len()).collect());
