@@ -9,6 +9,7 @@ use crate::config::{
     resolve::Plan,
     setting::Given,
 };
+use crate::proto::Protocol;
 
 /// Checks all tables.
 pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
@@ -94,9 +95,12 @@ fn answered(table: &AcmeTable, plans: &[Plan<'_>], found: &mut Findings) {
 fn answered_by_tls((challenge, is): &(Key, String), plans: &[Plan<'_>], found: &mut Findings) {
     let right = "bind a listener with protocol = \"http\" and tls.implicit = true to \"[::]:443\", have that port \
                  forwarded, or choose another challenge";
-    let implicit: Vec<_> = plans.iter().filter(|plan| plan.is_implicit()).collect();
+    // LMTP has no name for itself, so that an authority's is passed over there.
+    let answers = |plan: &&Plan<'_>| plan.is_implicit() && plan.protocol() != Some(Protocol::Lmtp);
+    let implicit: Vec<_> = plans.iter().filter(answers).collect();
     if implicit.is_empty() {
-        found.missing(challenge, format!("{is}, and no listener has tls.implicit = true"), right);
+        let what = format!("{is}, and no listener that could answer has tls.implicit = true");
+        found.missing(challenge, what, right);
         return;
     }
     let mut ports = implicit.iter().flat_map(|plan| plan.table.bind.values()).map(|bind| bind.port());
