@@ -1,28 +1,17 @@
 //! What comes from the cache of `[acme.<id>]`, where it may be missing, broken or foreign.
 
 use super::*;
-use crate::config::{Acme, Challenge, KeyType, Position};
+use crate::config::{Acme, KeyType};
 use std::os::unix::fs::PermissionsExt;
 
 /// `[acme.main]`, beside `[certificate.main]` of the text.
 fn acme(bed: &Bed) -> Acme {
-    Acme {
-        id: "main".to_owned(),
-        at: Position { file: Arc::new(bed.0.join("proxy.toml")), line: 9, column: 1 },
-        directory: "https://authority.example/directory".to_owned(),
-        contact: Vec::new(),
-        domains: vec!["mx.example.org".to_owned()],
-        cache: bed.0.join("cache"),
-        challenge: Challenge::TlsAlpn01,
-        key_types: vec![KeyType::EcdsaP256],
-        reuse_key: true,
-        renew_before: Duration::from_secs(30 * 86_400),
-        binding: None,
-        profile: None,
-        ca: Vec::new(),
-        preferred_chain: None,
-        default: false,
-    }
+    let text = "[server.listener.imap]\nbind = \"127.0.0.1:0\"\nprotocol = \"imap\"\ntls.implicit = true\n\
+                [backend.mail]\naddress = \"127.0.0.1:143\"\n\
+                [acme.main]\ndirectory = \"https://authority.example/directory\"\n\
+                domains = \"mx.example.org\"\ncache = \"cache\"\n";
+    let (mut config, _) = config::parse(text, &bed.0.join("proxy.toml")).unwrap();
+    config.acme.remove("main").unwrap()
 }
 
 impl Bed {
