@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use toml::de::DeTable;
@@ -23,15 +23,25 @@ const MAX_CONFIG: u64 = 16 << 20;
 /// # Errors
 /// All that is wrong, warnings included, in the order of the file.
 pub fn load(path: &Path) -> Result<(Config, Problems), Problems> {
+    parse(&read_text(path)?, path)
+}
+
+/// The control socket of whoever runs with the file at `path`, whatever else is wrong with that now.
+///
+/// # Errors
+/// That it cannot be read.
+pub fn control(path: &Path) -> Result<PathBuf, Problems> {
+    let (config, _) = evaluate(&read_text(path)?, path);
+    Ok(config.server.control)
+}
+
+fn read_text(path: &Path) -> Result<String, Problems> {
     let bytes = read(path).map_err(|error| alone(path, "", 0, &format!("cannot be read: {error}")))?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path),
-        Err(error) => {
-            let (good, _) = bytes.split_at(error.valid_up_to());
-            let good = String::from_utf8_lossy(good);
-            Err(alone(path, &good, good.len(), "is not UTF-8 text from here on"))
-        }
-    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let good = String::from_utf8_lossy(good);
+        alone(path, &good, good.len(), "is not UTF-8 text from here on")
+    })
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -55,6 +65,12 @@ fn alone(path: &Path, text: &str, offset: usize, what: &str) -> Problems {
 /// # Errors
 /// All that is wrong, warnings included, in the order of the file.
 pub fn parse(text: &str, path: &Path) -> Result<(Config, Problems), Problems> {
+    let (config, problems) = evaluate(text, path);
+    if problems.fatal() { Err(problems) } else { Ok((config, problems)) }
+}
+
+/// What can be made of `text`, and all that is wrong with it.
+fn evaluate(text: &str, path: &Path) -> (Config, Problems) {
     // Some editors put a byte order mark in front, which no column counts.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut found = Findings::new(text, path);
@@ -67,6 +83,5 @@ pub fn parse(text: &str, path: &Path) -> Result<(Config, Problems), Problems> {
     let plans: Vec<_> = file.listeners.iter().map(|table| Plan::new(table, &file)).collect();
     rules::check(&file, &plans, &mut found);
     let config = resolve(&file, &plans, path, &found);
-    let problems = found.into_problems();
-    if problems.fatal() { Err(problems) } else { Ok((config, problems)) }
+    (config, found.into_problems())
 }

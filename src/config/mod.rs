@@ -35,7 +35,7 @@ pub use explain::explain;
 pub use file::keys;
 pub use host::Address;
 pub(crate) use host::is_host_name;
-pub use load::{load, parse};
+pub use load::{control, load, parse};
 pub use text::{MAX_FILE, Text, TextError};
 pub use tls::{Cipher, Group, Tls, TlsVersion};
 
