@@ -90,9 +90,9 @@ impl Keepers {
             let _ = reply.send(Err(self.no_such(name)));
             return;
         };
-        let meant: Vec<_> = meant.iter().map(|one| (one.settings.clone(), one.key_type, one.asks.clone())).collect();
+        let meant: Vec<_> = meant.iter().map(|one| one.desk()).collect();
         runtime.spawn_blocking(move || {
-            let done = meant.into_iter().map(|(settings, key_type, asks)| obey(&command, &settings, key_type, &asks));
+            let done = meant.iter().map(|desk| desk.obey(&command));
             let _ = reply.send(done.collect::<Result<Vec<_>, _>>().map(|lines| lines.join("\n")));
         });
     }
@@ -160,27 +160,51 @@ impl Running {
         }
     }
 
+    fn desk(&self) -> Desk {
+        let (settings, asks, report) = (self.settings.clone(), self.asks.clone(), self.report.clone());
+        Desk { settings, key_type: self.key_type, asks, report }
+    }
+
     fn stop(&self) {
         // One that has ended hears nothing.
         let _ = self.stop.send(true);
     }
 }
 
-fn obey(command: &Command, settings: &Acme, key_type: KeyType, asks: &mpsc::Sender<()>) -> Result<String, String> {
-    let (cache, name) = (Cache::new(settings), format!("{}/{key_type}", settings.id));
-    match command {
-        Command::Renew { next_key, .. } => {
-            if *next_key && !cache.change_to_next_key(key_type).map_err(|error| error.to_string())? {
-                return Err(format!("{name}: there is no next key; first: mailward certs next-key {}", settings.id));
+/// Where the operator's commands for one keeper are obeyed.
+struct Desk {
+    settings: Arc<Acme>,
+    key_type: KeyType,
+    asks: mpsc::Sender<()>,
+    report: Arc<Mutex<Report>>,
+}
+
+impl Desk {
+    fn obey(&self, command: &Command) -> Result<String, String> {
+        let (cache, name) = (Cache::new(&self.settings), format!("{}/{}", self.settings.id, self.key_type));
+        match command {
+            Command::Renew { next_key: true, .. } => {
+                if !cache.change_to_next_key(self.key_type).map_err(|error| error.to_string())? {
+                    let first = format!("first: mailward certs next-key {}", self.settings.id);
+                    return Err(format!("{name}: there is no next key; {first}"));
+                }
+                lock(&self.report).next_key = None;
+                Ok(self.ask(&name))
             }
-            // Full: it has been asked for already.
-            let _ = asks.try_send(());
-            Ok(format!("{name}: a certificate is asked for"))
+            Command::Renew { .. } => Ok(self.ask(&name)),
+            Command::NextKey { .. } => {
+                let key = key::next(self.key_type, &cache).map_err(|fault| fault.to_string())?;
+                let digest = key::digest_of(&key);
+                lock(&self.report).next_key = Some(digest.clone());
+                Ok(format!("{name}: TLSA 3 1 1 {digest}"))
+            }
         }
-        Command::NextKey { .. } => {
-            let key = key::next(key_type, &cache).map_err(|fault| fault.to_string())?;
-            Ok(format!("{name}: TLSA 3 1 1 {}", key::digest_of(&key)))
-        }
+    }
+
+    fn ask(&self, name: &str) -> String {
+        // Full: it has been asked for already.
+        let _ = self.asks.try_send(());
+        format!("{name}: a certificate is asked for")
     }
 }
 
