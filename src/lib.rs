@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod acme;
+pub mod admin;
 pub mod config;
 pub mod embedded;
 pub mod http;

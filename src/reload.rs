@@ -33,15 +33,14 @@ pub fn log(problems: &Problems) {
 
 /// Names what a reload cannot change in a running process.
 pub fn warn_of_restart(old: &config::Config, new: &config::Config) {
-    if old.server.workers != new.server.workers {
-        tracing::warn!(
-            key = "server.workers",
-            in_force = old.server.workers,
-            configured = new.server.workers,
-            "this setting takes effect at the next restart"
-        );
-    }
-    if old.server.handshakes != new.server.handshakes {
-        tracing::warn!(key = "server.limit.handshakes", "this setting takes effect at the next restart");
+    let (old, new) = (&old.server, &new.server);
+    let changed = [
+        ("server.workers", old.workers != new.workers),
+        ("server.limit.handshakes", old.handshakes != new.handshakes),
+        ("server.state", old.state != new.state),
+        ("server.control", old.control != new.control),
+    ];
+    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(key, "this setting takes effect at the next restart");
     }
 }

@@ -3,6 +3,7 @@
 //! One control thread owns everything that changes; the workers only accept and serve. Both see the configuration
 //! through one `ArcSwap`, and what the process is doing through one watch channel.
 
+mod commands;
 mod control;
 mod descriptors;
 mod lookout;
@@ -12,7 +13,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -33,12 +34,14 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    acme::Keepers,
+    acme::{self, Keepers, Report},
+    admin::SocketError,
     config::Problems,
     inbound::World,
     net::{Stage, dns::Resolver, listen},
     reload,
     snapshot::{Bind, Lasting, Snapshot},
+    tls::Overview,
 };
 
 /// Why a server cannot start.
@@ -57,6 +60,14 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The control socket that the configuration names.
+    #[error("{}: there is no control socket to be had: {source}", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: SocketError,
+    },
     /// A thread or runtime that cannot be had.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -66,6 +77,8 @@ pub enum StartError {
 #[derive(Debug)]
 enum Order {
     Reload(oneshot::Sender<Result<(), Problems>>),
+    Certificates(oneshot::Sender<(Vec<Overview>, Vec<Report>)>),
+    Acme(acme::Command, oneshot::Sender<Result<String, String>>),
     Drain,
     Stop,
 }
@@ -154,11 +167,12 @@ impl Server {
         let snapshot = shared.snapshot.load_full();
         let count = snapshot.config.server.workers;
         let sockets = open(snapshot.binds(), count, &HashSet::new())?;
+        let (orders, received) = mpsc::channel(16);
+        let socket = commands::open(&runtime, &snapshot.config.server, &orders)?;
         let workers: Vec<_> =
             (0..count).map(|_| Worker::start(shared.clone())).collect::<Result<_, _>>().map_err(StartError::Thread)?;
 
         let bound = Arc::new(Mutex::new(HashMap::new()));
-        let (orders, received) = mpsc::channel(16);
         let mut control = Control {
             path: path.to_owned(),
             keepers: Keepers::new(lasting.answers.clone()),
@@ -169,6 +183,7 @@ impl Server {
             workers,
             bound: bound.clone(),
             orders: received,
+            socket,
         };
         control.keep_certificates();
         let control = control.listen(sockets).spawn(runtime, signals).map_err(StartError::Thread)?;

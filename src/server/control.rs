@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     acme::Keepers,
+    admin::Socket,
     config::Problems,
     net::Stage,
     reload,
@@ -47,6 +48,8 @@ pub(super) struct Control {
     pub workers: Vec<Worker>,
     pub bound: Arc<Mutex<HashMap<Bind, SocketAddr>>>,
     pub orders: mpsc::Receiver<Order>,
+    /// Where commands come in by, if it could be had.
+    pub socket: Option<Socket>,
 }
 
 /// What woke the control thread.
@@ -85,6 +88,10 @@ impl Control {
                     // Who asked may be gone.
                     let _ = reply.send(self.reload().await);
                 }
+                Wake::Order(Some(Order::Certificates(reply))) => {
+                    let _ = reply.send((self.lookout.overview(), self.keepers.reports()));
+                }
+                Wake::Order(Some(Order::Acme(command, reply))) => self.keepers.command(command, reply),
                 Wake::Look => self.lookout.look(self.shared.snapshot.load_full()),
                 Wake::Issued => self.lookout.look_again(self.shared.snapshot.load_full()),
                 Wake::Looked(looked) => self.renew_certificates(looked),
@@ -211,6 +218,7 @@ impl Control {
         for worker in self.workers {
             worker.join();
         }
+        drop(self.socket);
         tracing::info!("stopped");
     }
 

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     snapshot::Snapshot,
-    tls::{Looked, Sources},
+    tls::{Looked, Overview, Sources},
 };
 
 /// The sources in force, and the look at them that is under way.
@@ -25,6 +25,11 @@ impl Lookout {
     /// Looks at `sources`. A look that is still under way in one which this replaces comes to nothing.
     pub(super) fn new(sources: Sources) -> Self {
         Self { sources: Arc::new(sources), under_way: None, again: None }
+    }
+
+    /// The certificates that were last found fit to be in force.
+    pub(super) fn overview(&self) -> Vec<Overview> {
+        self.sources.overview()
     }
 
     /// Begins to look, unless it is being done. Needs to be inside a runtime.

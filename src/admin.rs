@@ -1,0 +1,44 @@
+//! Speaking to a running mailward: one request and one reply over a unix socket, each a line of JSON.
+//!
+//! Promises that the account which mailward runs under, and root, are the only ones that get in, and that a peer which is
+//! silent, slow, or sends junk holds nobody up. Refuses a request above 4 KiB, and any that it does not know.
+
+use serde::{Deserialize, Serialize};
+
+use crate::acme;
+
+mod certificate;
+mod client;
+mod socket;
+mod text;
+
+pub use certificate::{Certificate, State, certificates, certificates_at_rest};
+pub use client::{AskError, ask};
+pub use socket::{Socket, SocketError};
+pub use text::describe;
+
+/// What is asked of the running process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Read the configuration anew.
+    Reload,
+    /// Stop, and let running sessions end.
+    Drain,
+    /// Tell of every certificate.
+    Certificates,
+    /// Do something about those that are kept.
+    Acme(acme::Command),
+}
+
+/// What comes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is done, or begun: what there is to say of it.
+    Done(String),
+    /// It is not: why.
+    Refused(String),
+    /// Every certificate.
+    Certificates(Vec<Certificate>),
+}
