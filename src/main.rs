@@ -1,13 +1,16 @@
-//! The `mailward` command: arguments, logging, then serve or check. The only exit code is here.
+//! The `mailward` command: arguments, logging, then serve, check, or ask the running process. The only exit code is here.
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
 use mailward::{
+    acme::{self, Report},
+    admin::{self, AskError, Certificate, Reply, Request},
     config::{self, Problems},
     embedded::welcome,
     reload,
@@ -43,6 +46,18 @@ enum Command {
         #[arg(long)]
         explain: bool,
     },
+    /// Have the running process read its configuration anew: all of it, or nothing where there is a problem.
+    Reload,
+    /// Have the running process stop: no new sessions, and running ones end where their protocol lets them.
+    Drain,
+    /// Print every certificate: its names, end and TLSA record, what is done next and why, and the last error.
+    Certs {
+        /// As JSON, times in seconds since 1970.
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<CertsCommand>,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -50,6 +65,24 @@ enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+enum CertsCommand {
+    /// Get a certificate of an [acme.<id>] table now, whenever it was due and however long the wait after a failure.
+    Renew {
+        /// The table's id, or one of its kinds of key alone: main/rsa-2048.
+        name: String,
+        /// Change to the key that was made ready by next-key.
+        #[arg(long)]
+        next_key: bool,
+    },
+    /// Make the key ready that `renew --next-key` will change to, and print its TLSA record.
+    NextKey {
+        /// As of renew.
+        name: String,
+    },
 }
 
 /// Any other word would be taken for the name of a module, and turn the log off.
@@ -62,6 +95,10 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(path),
         Command::Check { explain } => check(path, explain),
+        Command::Reload => tell(&path, &Request::Reload),
+        Command::Drain => tell(&path, &Request::Drain),
+        Command::Certs { json, command: None } => certificates(&path, json),
+        Command::Certs { command: Some(command), .. } => tell(&path, &Request::Acme(command.into())),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),
     }
@@ -87,10 +124,7 @@ fn serve(path: PathBuf) -> ExitCode {
             print(&welcome::text(&server.snapshot().config, |listener| server.addresses(listener)));
             if server.wait() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(StartError::Configuration(problems)) => {
-            print_problems(&problems);
-            ExitCode::FAILURE
-        }
+        Err(StartError::Configuration(problems)) => fail_with(&problems),
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
@@ -110,11 +144,77 @@ fn check(path: PathBuf, explain: bool) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(problems) => {
-            print_problems(&problems);
-            ExitCode::FAILURE
+        Err(problems) => fail_with(&problems),
+    }
+}
+
+impl From<CertsCommand> for acme::Command {
+    fn from(command: CertsCommand) -> Self {
+        match command {
+            CertsCommand::Renew { name, next_key } => Self::Renew { name, next_key },
+            CertsCommand::NextKey { name } => Self::NextKey { name },
         }
     }
+}
+
+/// Has the process that runs with the file at `path` do something.
+fn tell(path: &Path, request: &Request) -> ExitCode {
+    let socket = match config::control(path) {
+        Ok(socket) => socket,
+        Err(problems) => return fail_with(&problems),
+    };
+    match admin::ask(&socket, request) {
+        Ok(Reply::Done(what)) => {
+            print(&format!("{what}\n"));
+            ExitCode::SUCCESS
+        }
+        Ok(Reply::Refused(what)) => {
+            print(&format!("{what}\n"));
+            ExitCode::FAILURE
+        }
+        Ok(Reply::Certificates(_)) => fail(&"the reply is to another request"),
+        Err(error) => fail(&error),
+    }
+}
+
+fn certificates(path: &Path, json: bool) -> ExitCode {
+    let socket = match config::control(path) {
+        Ok(socket) => socket,
+        Err(problems) => return fail_with(&problems),
+    };
+    match admin::ask(&socket, &Request::Certificates) {
+        Ok(Reply::Certificates(all)) => print_certificates(&all, None, json),
+        Ok(Reply::Done(what) | Reply::Refused(what)) => fail(&what),
+        Err(unasked @ AskError::NotRunning { .. }) => certificates_at_rest(path, &unasked, json),
+        Err(error) => fail(&error),
+    }
+}
+
+fn certificates_at_rest(path: &Path, unasked: &AskError, json: bool) -> ExitCode {
+    match reload::load(path, &Lasting::default(), false) {
+        Ok((built, _)) => {
+            let reports = Report::at_rest(&built.snapshot.config);
+            let all = admin::certificates_at_rest(built.sources.overview(), &reports, SystemTime::now());
+            print_certificates(&all, Some(unasked), json)
+        }
+        Err(problems) => fail_with(&problems),
+    }
+}
+
+/// Prints what a process has told, or what the files hold because there is none to ask.
+fn print_certificates(all: &[Certificate], unasked: Option<&AskError>, json: bool) -> ExitCode {
+    if json {
+        let value = serde_json::json!({ "running": unasked.is_none(), "certificates": all });
+        print(&format!("{value:#}\n"));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(error) = unasked {
+        print(&format!("{error}; from the files:\n\n"));
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let described: Vec<_> = all.iter().map(|certificate| admin::describe(certificate, now)).collect();
+    print(&described.join("\n"));
+    ExitCode::SUCCESS
 }
 
 fn completions(shell: clap_complete::Shell) -> ExitCode {
@@ -127,6 +227,17 @@ fn manual() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn fail_with(problems: &Problems) -> ExitCode {
+    print_problems(problems);
+    ExitCode::FAILURE
+}
+
+fn fail(what: &dyn std::fmt::Display) -> ExitCode {
+    // Whoever closed our standard error does not want to read this.
+    let _ = writeln!(io::stderr(), "mailward: {what}");
+    ExitCode::FAILURE
 }
 
 fn print_problems(problems: &Problems) {
