@@ -74,14 +74,17 @@ fn an_authority_that_answers_with_errors_of_its_own() {
     let pebble = Pebble::builder().hurried().start();
     let front = Front::before(&pebble);
     let gateway = Gateway::imaps_behind(&front, &pebble).seed("main", |_| {}).start();
-    for (resource, status) in [(Resource::Directory, 500), (Resource::NewOrder, 502), (Resource::Finalize, 503)] {
-        front.fails(resource, ALWAYS, Fault::Page(status));
-        renewal_fails(&gateway, &status.to_string());
+    let problem = Fault::Problem(500, "serverInternal", "the database is on fire");
+    for (resource, fault, words) in [
+        (Resource::Directory, Fault::Page(500), "500"),
+        (Resource::NewOrder, Fault::Page(502), "502"),
+        (Resource::NewOrder, problem, "the database is on fire"),
+        (Resource::Finalize, Fault::Page(503), "503"),
+    ] {
+        front.fails(resource, ALWAYS, fault);
+        renewal_fails(&gateway, words);
         front.recovers();
     }
-    front.fails(Resource::NewOrder, ALWAYS, Fault::Problem(500, "serverInternal", "the database is on fire"));
-    renewal_fails(&gateway, "the database is on fire");
-    front.recovers();
     renewal_succeeds(&gateway, &pebble);
 }
 
@@ -205,6 +208,7 @@ fn a_disk_that_is_full_when_the_certificate_is_to_be_saved() {
     let gateway = builder.under(&["unshare", "--mount", "sh", "-c", mount, &cache.display().to_string()]).start();
     let roots = pebble.roots(0);
     let old = gateway.shows("imaps", &roots);
+    gateway.certs_say("renew-before");
     // As the process sees it.
     let cache = Path::new("/proc")
         .join(gateway.pid().to_string())

@@ -228,14 +228,15 @@ impl Desk {
         let Some(received) = client.receive() else { return };
         let resource = Resource::of(&received.path);
         let payload = payload(&received.body);
-        let request = Request { resource, path: received.path.clone(), payload, at: Instant::now() };
+        let request = Request { resource, path: received.path.clone(), payload: payload.clone(), at: Instant::now() };
         self.state().requests.push(request);
         eventually(|| (!self.state().held.contains(&resource)).then_some(()));
         if let Some(fault) = self.fault(resource) {
             return self.fail(client, fault);
         }
         match resource {
-            Resource::Directory => self.directory(client, &received),
+            Resource::Directory => client.send(amend(&self.forward(&received), |directory| self.directory(directory))),
+            Resource::NewOrder => client.send(amend(&self.forward(&received), |order| self.new_order(order, &payload))),
             Resource::RenewalInfo => self.renewal_info(client, &received.path),
             _ => client.send(self.forward(&received)),
         }
@@ -285,10 +286,7 @@ impl Desk {
         reply.lines().find(|line| line.starts_with("Replay-Nonce:")).map_or(String::new(), |line| format!("{line}\r\n"))
     }
 
-    fn directory(&self, client: &mut Connection, received: &Received) {
-        let reply = String::from_utf8(self.forward(received)).unwrap_or_default();
-        let Some((_, body)) = reply.split_once("\r\n\r\n") else { return };
-        let mut directory: Value = serde_json::from_str(body).expect("Pebble's directory is JSON");
+    fn directory(&self, directory: &mut Value) {
         let state = self.state();
         if state.renewal.is_some() {
             directory["renewalInfo"] = format!("https://{}/renewal-info", self.address).into();
@@ -297,8 +295,16 @@ impl Desk {
             let profiles = state.profiles.iter().map(|name| ((*name).to_owned(), Value::from("of the tests")));
             directory["meta"]["profiles"] = Value::Object(profiles.collect());
         }
-        drop(state);
-        client.answer(200, "Content-Type: application/json\r\n", &directory.to_string());
+    }
+
+    /// RFC 9773 §5: what an order replaces is repeated where it was heeded; the same goes for its profile.
+    fn new_order(&self, order: &mut Value, asked: &Value) {
+        let state = self.state();
+        for (name, is_known) in [("replaces", state.renewal.is_some()), ("profile", !state.profiles.is_empty())] {
+            if is_known && asked[name].is_string() {
+                order[name] = asked[name].clone();
+            }
+        }
     }
 
     fn renewal_info(&self, client: &mut Connection, path: &str) {
@@ -335,6 +341,18 @@ impl Renewal {
         });
         self.windows[number.min(self.windows.len() - 1)]
     }
+}
+
+/// A reply with another body; as it is where that is no JSON.
+fn amend(reply: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let text = String::from_utf8_lossy(reply);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return reply.to_vec() };
+    let Ok(mut body) = serde_json::from_str(body) else { return reply.to_vec() };
+    change(&mut body);
+    let body = body.to_string();
+    let kept = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length:"));
+    let head: String = kept.map(|line| format!("{line}\r\n")).collect();
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 /// What a signed request (RFC 8555 §6.2) says.
