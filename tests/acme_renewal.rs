@@ -201,7 +201,7 @@ fn a_window_that_is_over_is_acted_upon_at_once_but_not_again_and_again() {
 
     // The authority says so of every certificate, as one does that is out of its mind.
     let (mut idle, _) = session(&gateway, &roots);
-    assert!(idle.is_silent_for(Duration::from_secs(8)), "a session that says nothing");
+    assert!(idle.is_silent_for(Duration::from_secs(5)), "a session that says nothing");
     let last = gateway.shows("imaps", &roots);
     assert_eq!((last, pebble.orders()), (second, 2), "it is not asked again and again: {}", gateway.certs());
 }

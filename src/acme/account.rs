@@ -33,16 +33,14 @@ pub(super) struct Accounts<'a> {
 impl Accounts<'_> {
     /// The account that there is, or a new one.
     pub(super) async fn open(&self) -> Result<Opened, Fault> {
-        match self.known()? {
-            Some(SavedAccount { url: Some(url), key, contact, .. }) => self.reopen(&url, &key, &contact).await,
-            Some(known) => self.register(known).await,
-            None => match &self.settings.binding {
-                Some(binding) => self.bind(binding).await,
-                None => {
-                    let (_, key) = Key::generate_pkcs8().map_err(|error| self.fault(error))?;
-                    self.register(self.saved(key.secret_pkcs8_der(), None, &[])).await
-                }
-            },
+        match (self.known()?, &self.settings.binding) {
+            (Some(SavedAccount { url: Some(url), key, contact, .. }), _) => self.reopen(&url, &key, &contact).await,
+            (_, Some(binding)) => self.bind(binding).await,
+            (Some(known), None) => self.register(known).await,
+            (None, None) => {
+                let (_, key) = Key::generate_pkcs8().map_err(|error| self.fault(error))?;
+                self.register(self.saved(key.secret_pkcs8_der(), None, &[])).await
+            }
         }
     }
 

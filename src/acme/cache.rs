@@ -65,6 +65,10 @@ pub(super) struct State {
     pub order: Option<SavedOrder>,
     /// What the certificate in force was asked for by, where that is known.
     pub certified: Option<Wanted>,
+    /// When it was issued, in seconds since 1970.
+    pub issued: u64,
+    /// No renewal before this, in seconds since 1970, unless somebody asks for it.
+    pub rest: u64,
     /// Failures in a row.
     pub failures: u32,
     /// Why the last attempt failed, in plain words.

@@ -179,16 +179,20 @@ fn odd(answer: &Response<Bytes>, retry_at: Option<SystemTime>) -> Fault {
 /// No connection, or one that broke: what is at the bottom of it, and what to do where that is known.
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> Fault {
     let mut reason = error;
-    while let Some(source) = reason.source() {
+    while let Some(source) = below(reason) {
         reason = source;
     }
-    // rustls' error hides inside an io::Error, which names no source for it.
-    let inner = reason.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).or_else(|| reason.downcast_ref());
+    let tls = reason.downcast_ref::<rustls::Error>();
     Fault::unreachable(match tls {
         Some(rustls::Error::InvalidCertificate(why)) => format!("the authority's own certificate: {}", advice(why)),
         _ => format!("the authority cannot be reached: {reason}"),
     })
+}
+
+/// What is below an error. An io::Error names as its source what is below the error inside it, and not that error.
+fn below<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e (dyn std::error::Error + 'static)> {
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inside.map(|inside| inside as _).or_else(|| error.source())
 }
 
 fn advice(why: &CertificateError) -> String {

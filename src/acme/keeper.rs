@@ -44,6 +44,9 @@ const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How soon renewal information is asked for again, at least and at most, whatever the authority says.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
 
+/// Two renewals that are closer to each other than this are not followed by a third as soon.
+const RENEWED_LATELY: Duration = Duration::from_secs(6 * 60 * 60);
+
 /// No wait that was written down is longer than this; one that is comes of a clock that was wrong.
 const LONGEST_WAIT: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
@@ -63,6 +66,8 @@ pub(super) struct Keeper {
     /// One word for each time that the operator wants a certificate now.
     pub asked: mpsc::Receiver<()>,
     pub stopping: watch::Receiver<bool>,
+    /// Why the last attempt of this process failed; the cache may not have taken it.
+    pub last_error: Option<String>,
 }
 
 /// What is to be done.
@@ -100,7 +105,7 @@ impl Keeper {
     async fn pass(&mut self, step: Step, cache: &Cache, held: &mut Held) {
         match step {
             Step::Wait(until, due) => self.wait(until, &due, cache, held).await,
-            Step::AskWindow(loaded) => self.ask_window(cache, &loaded).await,
+            Step::AskWindow(loaded) => self.ask_window(cache, &loaded, held).await,
             Step::Obtain(_) => {}
         }
     }
@@ -121,11 +126,9 @@ impl Keeper {
                 _ => Step::Obtain(due.why),
             };
         }
-        match loaded {
-            Some(loaded) if ask_again(&state, &loaded) <= now => Step::AskWindow(Box::new(loaded)),
-            Some(loaded) => Step::Wait(due.at.min(ask_again(&state, &loaded)), due),
-            None => Step::Obtain(due.why),
-        }
+        let Some(loaded) = loaded else { return Step::Obtain(due.why) };
+        let ask_at = ask_again(&state, &loaded).max(held.ask_after.unwrap_or(SystemTime::UNIX_EPOCH));
+        if ask_at <= now { Step::AskWindow(Box::new(loaded)) } else { Step::Wait(due.at.min(ask_at), due) }
     }
 
     /// When a certificate is to be got.
@@ -137,6 +140,7 @@ impl Keeper {
         let suggested = state.suggested.as_ref().filter(|suggested| suggested.certificate == name_of(loaded));
         let window = suggested.and_then(|suggested| suggested.window_of(&name_of(loaded)));
         let at = validity(loaded).renew_at(window, self.settings.renew_before, spread_of(loaded));
+        let at = plausible(moment(state.rest), SystemTime::now()).map_or(at, |rest| at.max(rest));
         let why = match (window, suggested.and_then(|suggested| suggested.explanation.as_deref())) {
             (None, _) => "renewal, by renew-before".to_owned(),
             (Some(_), None) => "renewal, when the authority suggests it".to_owned(),
@@ -169,7 +173,7 @@ impl Keeper {
     }
 
     /// Asks for the certificate's window. That the authority cannot be reached is no fault yet: there is time.
-    async fn ask_window(&mut self, cache: &Cache, loaded: &Loaded) {
+    async fn ask_window(&self, cache: &Cache, loaded: &Loaded, held: &mut Held) {
         self.tell(cache, None, "asking the authority when to renew");
         let mut state = cache.state(self.key_type);
         let suggested = match self.window(cache, loaded).await {
@@ -185,7 +189,7 @@ impl Keeper {
         if let Err(error) = cache.keep_state(self.key_type, &state) {
             tracing::warn!(acme = %self.settings.id, %error, "the cache cannot be written");
             // It would be asked for again at once.
-            sleep(ASK_AGAIN.0).await;
+            held.ask_after = Some(SystemTime::now() + ASK_AGAIN.0);
         }
     }
 
@@ -215,7 +219,7 @@ impl Keeper {
         let lock = match self.lock(cache, why).await {
             Ok(Some(lock)) => lock,
             Ok(None) => return,
-            Err(error) => return self.failed(cache, &mut State::default(), held, Fault::from(error)),
+            Err(error) => return self.failed(cache, &mut cache.state(self.key_type), held, Fault::from(error)),
         };
         // Whoever held it may have done the work.
         if name_in(cache, self.key_type) != old {
@@ -226,7 +230,7 @@ impl Keeper {
         tracing::info!(acme = %self.settings.id, key_type = %self.key_type, why, "asking for a certificate");
         let mut state = cache.state(self.key_type);
         match self.obtain(cache, &mut state).await {
-            Ok(loaded) => self.succeeded(cache, &loaded, held),
+            Ok(loaded) => self.succeeded(cache, &loaded, &state, held),
             // What was left off is gone on with at the next start.
             Err(_) if *self.stopping.borrow() => {}
             Err(fault) => self.failed(cache, &mut state, held, fault),
@@ -263,9 +267,16 @@ impl Keeper {
         Ok(None)
     }
 
-    fn succeeded(&self, cache: &Cache, loaded: &Loaded, held: &mut Held) {
-        *held = Held { warned: None, ..Held::default() };
-        let state = State { certified: Some(Wanted::by(&self.settings)), ..State::default() };
+    fn succeeded(&mut self, cache: &Cache, loaded: &Loaded, before: &State, held: &mut Held) {
+        let now = SystemTime::now();
+        *held = Held::default();
+        self.last_error = None;
+        let state = State {
+            certified: Some(Wanted::by(&self.settings)),
+            issued: seconds(now),
+            rest: seconds(now + rest(loaded, before, now)),
+            ..State::default()
+        };
         if let Err(error) = cache.keep_state(self.key_type, &state) {
             tracing::warn!(acme = %self.settings.id, %error, "the cache cannot be written");
         }
@@ -275,7 +286,7 @@ impl Keeper {
         self.issued.notify_one();
     }
 
-    fn failed(&self, cache: &Cache, state: &mut State, held: &mut Held, fault: Fault) {
+    fn failed(&mut self, cache: &Cache, state: &mut State, held: &mut Held, fault: Fault) {
         let now = SystemTime::now();
         let loaded = cache.certificate(self.key_type, now);
         state.failures = state.failures.saturating_add(1).max(held.failures.saturating_add(1));
@@ -285,6 +296,7 @@ impl Keeper {
         let wait = renewal::wait(fault.failing, state.failures, asked, left, spread);
         state.not_before = seconds(now + wait);
         state.last_error = Some(fault.words.clone());
+        self.last_error = Some(fault.words.clone());
         // In memory too: where the disk is full, the next attempt would follow at once.
         (held.not_before, held.failures) = (Some(now + wait), state.failures);
         tracing::warn!(
@@ -337,7 +349,7 @@ impl Keeper {
             domains: self.settings.domains.clone(),
             next: next.map(seconds),
             why: why.to_owned(),
-            last_error: state.last_error,
+            last_error: self.last_error.clone().or(state.last_error),
             next_key,
         };
     }
@@ -351,6 +363,8 @@ struct Held {
     /// As in [`State`], which may not have come into the cache.
     not_before: Option<SystemTime>,
     failures: u32,
+    /// No question for renewal information before this, where its answer could not be kept.
+    ask_after: Option<SystemTime>,
     /// When the operator was warned of the end.
     warned: Option<Instant>,
 }
@@ -390,6 +404,14 @@ fn ask_again(state: &State, loaded: &Loaded) -> SystemTime {
     let known = state.suggested.as_ref().filter(|suggested| suggested.certificate == name_of(loaded));
     let at = known.map(|suggested| moment(suggested.ask_again));
     at.and_then(|at| plausible(at, SystemTime::now())).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// How long a new certificate is left alone, if it came soon after the one before it or is over on arrival: where a clock
+/// or an authority is out of its mind, one would follow the other without end.
+fn rest(loaded: &Loaded, before: &State, now: SystemTime) -> Duration {
+    let rest = RENEWED_LATELY.min(validity(loaded).length() / 3);
+    let is_soon = now.duration_since(moment(before.issued)).is_ok_and(|age| age < rest);
+    if is_soon || loaded.not_after <= now { rest } else { Duration::ZERO }
 }
 
 const fn validity(loaded: &Loaded) -> Validity {

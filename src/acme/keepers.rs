@@ -131,6 +131,7 @@ impl Keepers {
             report: report.clone(),
             asked,
             stopping,
+            last_error: None,
         };
         let task = runtime.spawn(keeper.run());
         Ok(Running { settings, key_type, roots, asks, report, stop, task })

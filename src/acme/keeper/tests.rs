@@ -56,6 +56,7 @@ impl Bench {
             report: Arc::default(),
             asked,
             stopping,
+            last_error: None,
         };
         Self { keeper, cache }
     }
@@ -174,6 +175,27 @@ fn the_authoritys_window_counts_for_its_certificate_alone_and_one_in_the_past_at
     assert_eq!(bench.next(), "renewal, when the authority suggests it (https://ca.example/why)");
     suggest((0, 1), "another".to_owned());
     assert_eq!(bench.next(), "ask");
+}
+
+#[test]
+fn renewals_in_a_row_come_to_rest_whatever_is_said_of_each() {
+    let bench = Bench::new("rest");
+    let loaded = bench.issue(&["mail.example.org"], SystemTime::now(), 90 * DAY);
+    let now = SystemTime::now();
+    let issued = |ago: Duration| State { issued: seconds(now - ago), ..State::default() };
+    assert_eq!(rest(&loaded, &State::default(), now), Duration::ZERO, "the first");
+    assert_eq!(rest(&loaded, &issued(60 * DAY), now), Duration::ZERO, "one in good time");
+    assert_eq!(rest(&loaded, &issued(DAY / 24), now), RENEWED_LATELY, "one at once");
+    assert_eq!(rest(&loaded, &State::default(), now + 91 * DAY), RENEWED_LATELY, "one that is over on arrival");
+
+    let certificate = name_of(&loaded);
+    bench.state(|state| {
+        let window = Some((0, 1));
+        state.suggested = Some(Suggested { certificate, window, explanation: None, ask_again: u64::MAX });
+    });
+    assert_eq!(bench.next(), "renewal, when the authority suggests it");
+    bench.state(|state| state.rest = seconds(now + DAY / 4));
+    assert!(bench.next().starts_with("ask"), "{}", bench.next());
 }
 
 #[test]
