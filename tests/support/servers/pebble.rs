@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::support::gateway::authority::Issued;
 use crate::support::process::port::{Port, reserve_port};
 use crate::support::process::supervised::Supervised;
+use crate::support::process::wait::eventually;
 use crate::support::{Authority, HOST, Kind, NAME, Scratch, run};
 
 /// A Pebble that runs, or was stopped by the test.
@@ -126,9 +127,13 @@ impl Pebble {
         self.server.as_ref().map(Supervised::output).unwrap_or_default()
     }
 
-    /// Stops it.
+    /// Stops it, and waits until nobody answers any more.
     pub fn stop(&mut self) {
         self.server = None;
+        let is_gone = |address: SocketAddr| TcpStream::connect(address).is_err();
+        let gone =
+            eventually(|| [self.ports.management.address(), self.address()].into_iter().all(is_gone).then_some(()));
+        gone.expect("a server that has ended");
     }
 
     /// Starts it anew on the same ports. It has forgotten every account and order, and issues from new roots.
