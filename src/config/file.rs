@@ -16,7 +16,6 @@ use super::{
     acme::{self, AcmeTable},
     findings::{Findings, Key},
     host::{self, Address},
-    keyword,
     section::Section,
     service::Service,
     setting::{Given, Setting},
@@ -82,7 +81,6 @@ pub(super) struct BackendTable {
     pub(super) address: List<Address>,
     pub(super) connect: Setting<Duration>,
     pub(super) greeting: Setting<Duration>,
-    pub(super) hide_extensions: List<String>,
 }
 
 /// Walks the whole file.
@@ -174,6 +172,5 @@ fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
     table.within("tls", |table| table.word("mode", |name| one_of(name, &["none"], |name| name)));
     let (connect, greeting) = table.within("timeout", |table| (table.duration("connect"), table.duration("greeting")));
     let address = table.list("address", |text| host::parse_address(text, base));
-    let hide_extensions = table.set("hide-extensions", keyword::parse_extension);
-    BackendTable { id: id.to_owned(), key: table.key.clone(), address, connect, greeting, hide_extensions }
+    BackendTable { id: id.to_owned(), key: table.key.clone(), address, connect, greeting }
 }

@@ -6,10 +6,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::proto::{
-    Limits, Protocol,
-    smtp::{Guard, Hygiene},
-};
+use crate::proto::{Limits, Protocol, smtp::Guard};
 
 mod acme;
 mod error;
@@ -17,7 +14,6 @@ mod explain;
 mod file;
 mod findings;
 mod host;
-mod keyword;
 mod later;
 mod load;
 mod machine;
@@ -108,12 +104,10 @@ pub struct Listener {
     pub max_connections: usize,
     /// `timeout.*`.
     pub timeouts: Timeouts,
-    /// `limit.*` without `limit.message`.
+    /// `limit.*`.
     pub limits: Limits,
     /// `require-auth` and `rcpt-domains`.
     pub guard: Guard,
-    /// `bare-newline`, `limit.message`, `refuse-commands`, and the backend's `hide-extensions`.
-    pub hygiene: Hygiene,
 }
 
 /// `[server.listener.<id>]` with `protocol = "http"`: answers http-01 challenges, and sends everything else away.

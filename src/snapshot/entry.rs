@@ -91,7 +91,6 @@ impl<'a> Parts<'a> {
                 plaintext_auth: listener.plaintext_auth,
                 limits: listener.limits,
                 guard: listener.guard.clone(),
-                hygiene: listener.hygiene.clone(),
             }),
             tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
             backend: Arc::new(Backend::new(backend, listener.protocol, hostname.clone(), self.lasting.store.clone())),

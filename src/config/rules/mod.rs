@@ -16,7 +16,6 @@ mod dns;
 mod encryption;
 mod guard;
 mod http;
-mod hygiene;
 mod places;
 mod plaintext;
 
@@ -28,12 +27,10 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         http::check(plan, found);
         plaintext::check(plan, found);
         guard::check(plan, found);
-        hygiene::check(plan, file, found);
         backends::check_choice(plan, file, found);
     }
     places::check(plans, found);
     backends::check(file, plans, found);
-    hygiene::check_backends(file, plans, found);
     certificates::check(file, plans, found);
     acme::check(file, plans, found);
 }
