@@ -96,13 +96,7 @@ impl<'a> Parts<'a> {
             backend: Arc::new(Backend::new(backend, listener.protocol, hostname.clone(), self.lasting.store.clone())),
             config: listener.clone(),
         };
-        Ok(Entry {
-            id: listener.id.clone(),
-            bind: listener.bind.clone(),
-            max_connections: listener.max_connections,
-            occupancy: self.lasting.occupancy(&listener.id),
-            service: Service::Mail(Arc::new(mail)),
-        })
+        Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Mail(Arc::new(mail))))
     }
 
     fn http(&self, listener: &config::HttpListener) -> Result<Entry, rustls::Error> {
@@ -111,13 +105,12 @@ impl<'a> Parts<'a> {
             answers: self.lasting.answers.clone(),
             config: listener.clone(),
         };
-        Ok(Entry {
-            id: listener.id.clone(),
-            bind: listener.bind.clone(),
-            max_connections: listener.max_connections,
-            occupancy: self.lasting.occupancy(&listener.id),
-            service: Service::Http(Arc::new(http)),
-        })
+        Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Http(Arc::new(http))))
+    }
+
+    fn entry(&self, id: &str, bind: &[SocketAddr], max_connections: usize, service: Service) -> Entry {
+        let occupancy = self.lasting.occupancy(id);
+        Entry { id: id.to_owned(), bind: bind.to_vec(), max_connections, occupancy, service }
     }
 
     fn tls(
