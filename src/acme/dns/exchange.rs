@@ -98,6 +98,16 @@ mod tests {
         (socket, address)
     }
 
+    /// A UDP socket and a listener on the same port. A port that is free by the one protocol may be taken by the other.
+    async fn on_one_port() -> (UdpSocket, TcpListener) {
+        loop {
+            let (socket, address) = server().await;
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return (socket, listener);
+            }
+        }
+    }
+
     async fn client_of(server: &UdpSocket) -> SocketAddr {
         server.recv_from(&mut [0; DATAGRAM]).await.unwrap().1
     }
@@ -146,9 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_that_does_not_fit_comes_by_tcp() {
-        let (server, address) = server().await;
-        let listener = TcpListener::bind(address).await.unwrap();
-        let ours = request(7);
+        let (server, listener) = on_one_port().await;
+        let (address, ours) = (listener.local_addr().unwrap(), request(7));
         let answering = async {
             let client = client_of(&server).await;
             let mut cut = MessageBuilder::new_vec().start_answer(&ours, Rcode::NOERROR).unwrap();
