@@ -235,6 +235,21 @@ fn an_authority_without_renewal_information_is_not_told_what_an_order_replaces()
 }
 
 #[test]
+fn another_authority_is_asked_when_the_directory_changes_and_is_told_of_no_certificate_of_the_old_one() {
+    let pebble = Pebble::builder().hurried().start();
+    let front = Front::before(&pebble);
+    front.suggest(&[far()], None);
+    let gateway = Gateway::imaps_from(&pebble).start();
+    let first = gateway.shows("imaps", &pebble.roots(0));
+    gateway.edit(&pebble.directory(), &front.directory());
+    gateway.edit(&pebble.ca().display().to_string(), &front.ca().display().to_string());
+    assert!(gateway.reload());
+    gateway.shows_another("imaps", &pebble.roots(0), &first);
+    let ordered = orders(&front);
+    assert!(!ordered.is_empty() && ordered.iter().all(|order| order["replaces"].is_null()), "{ordered:?}");
+}
+
+#[test]
 fn the_profile_is_asked_for() {
     let pebble = Pebble::builder().hurried().start();
     let front = Front::before(&pebble);

@@ -240,7 +240,9 @@ impl Keeper {
 
     async fn obtain(&self, cache: &Cache, state: &mut State) -> Result<Loaded, Fault> {
         let https = self.https()?;
-        let old = cache.certificate(self.key_type, SystemTime::now());
+        // An authority knows the certificates of its own alone.
+        let is_theirs = state.certified.as_ref().is_some_and(|by| by.directory == self.settings.directory);
+        let old = cache.certificate(self.key_type, SystemTime::now()).filter(|_| is_theirs);
         let mut ordering = Ordering {
             settings: &self.settings,
             key_type: self.key_type,
