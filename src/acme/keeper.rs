@@ -88,11 +88,13 @@ impl Keeper {
         let mut held = Held::default();
         let mut stopping = self.stopping.clone();
         while !*self.stopping.borrow() {
+            // Seen before it is judged: what another process issues in between is seen to be another.
+            let judged = name_in(&cache, self.key_type);
             let step = self.step(&cache, &held, SystemTime::now());
             held.wanted = false;
             self.warn_of_end(&cache, &mut held);
             match step {
-                Step::Obtain(why) => self.attempt(&cache, &why, &mut held).await,
+                Step::Obtain(why) => self.attempt(&cache, judged, &why, &mut held).await,
                 step => tokio::select! {
                     () = self.pass(step, &cache, &mut held) => {}
                     () = stopped(&mut stopping) => {}
@@ -213,16 +215,15 @@ impl Keeper {
         }
     }
 
-    /// One attempt, under the lock.
-    async fn attempt(&mut self, cache: &Cache, why: &str, held: &mut Held) {
-        let old = name_in(cache, self.key_type);
+    /// One attempt, under the lock, to get a certificate in place of the one that was `judged`.
+    async fn attempt(&mut self, cache: &Cache, judged: Option<String>, why: &str, held: &mut Held) {
         let lock = match self.lock(cache, why).await {
             Ok(Some(lock)) => lock,
             Ok(None) => return,
             Err(error) => return self.failed(cache, &mut cache.state(self.key_type), held, Fault::from(error)),
         };
         // Whoever held it may have done the work.
-        if name_in(cache, self.key_type) != old {
+        if name_in(cache, self.key_type) != judged {
             drop(lock);
             return;
         }
