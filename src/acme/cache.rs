@@ -111,7 +111,7 @@ impl Wanted {
 /// Renewal information (RFC 9773), kept so that a restart needs no network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Suggested {
-    /// Which certificate it is about: the SHA-256 of its public key and end.
+    /// Which certificate it is about: the SHA-256 of that, in hexadecimal.
     pub certificate: String,
     /// The window in seconds since 1970; `None` where the authority has none to suggest.
     pub window: Option<(u64, u64)>,
@@ -275,10 +275,17 @@ impl Cache {
     }
 }
 
+impl State {
+    /// What the authority suggests, if it is about this certificate.
+    pub(super) fn suggested_for(&self, certificate: &str) -> Option<&Suggested> {
+        self.suggested.as_ref().filter(|suggested| suggested.certificate == certificate)
+    }
+}
+
 impl Suggested {
-    /// The window, if there is one and it is about this certificate.
-    pub(super) fn window_of(&self, certificate: &str) -> Option<Window> {
-        let (start, end) = self.window.filter(|_| self.certificate == certificate)?;
+    /// The window, if there is one.
+    pub(super) fn window(&self) -> Option<Window> {
+        let (start, end) = self.window?;
         Some(Window { start: moment(start), end: moment(end) })
     }
 }

@@ -1,7 +1,8 @@
 //! The life of one certificate: asked for when there is none, renewed before its end, for ever.
 //!
-//! What is in force stays in force until something better is there, whatever fails. Between two deeds nothing is held
-//! in memory that the cache does not have, so that a restart, and another process on the same cache, go on from there.
+//! What is in force stays in force until something better is there, whatever fails. What is to be done is decided by what
+//! the cache holds, so that a restart, and another process on the same cache, go on from there; memory ([`Held`]) stands in
+//! only for what a full disk did not take.
 
 use std::{
     path::PathBuf,
@@ -9,7 +10,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::CertificateIdentifier;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -139,8 +139,8 @@ impl Keeper {
         if let Some(what) = self.changed(loaded, state) {
             return Due::now(what);
         }
-        let suggested = state.suggested.as_ref().filter(|suggested| suggested.certificate == name_of(loaded));
-        let window = suggested.and_then(|suggested| suggested.window_of(&name_of(loaded)));
+        let suggested = state.suggested_for(&name_of(loaded));
+        let window = suggested.and_then(Suggested::window);
         let at = validity(loaded).renew_at(window, self.settings.renew_before, spread_of(loaded));
         let at = plausible(moment(state.rest), SystemTime::now()).map_or(at, |rest| at.max(rest));
         let why = match (window, suggested.and_then(|suggested| suggested.explanation.as_deref())) {
@@ -182,7 +182,7 @@ impl Keeper {
             Ok(suggested) => suggested,
             Err(fault) => {
                 tracing::info!(acme = %self.settings.id, reason = %fault, "the authority does not say when to renew");
-                let known = state.suggested.take().filter(|known| known.certificate == name_of(loaded));
+                let known = state.suggested_for(&name_of(loaded)).cloned();
                 let ask_again = seconds(SystemTime::now() + Duration::from_secs(60 * 60));
                 Suggested { ask_again, ..known.unwrap_or_else(|| Suggested::none(loaded)) }
             }
@@ -404,8 +404,7 @@ fn plausible(at: SystemTime, now: SystemTime) -> Option<SystemTime> {
 }
 
 fn ask_again(state: &State, loaded: &Loaded) -> SystemTime {
-    let known = state.suggested.as_ref().filter(|suggested| suggested.certificate == name_of(loaded));
-    let at = known.map(|suggested| moment(suggested.ask_again));
+    let at = state.suggested_for(&name_of(loaded)).map(|suggested| moment(suggested.ask_again));
     at.and_then(|at| plausible(at, SystemTime::now())).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
@@ -423,7 +422,7 @@ const fn validity(loaded: &Loaded) -> Validity {
 
 /// A certificate's name for itself: the SHA-256 of it, in hexadecimal.
 fn name_of(loaded: &Loaded) -> String {
-    digest(&SHA256, &loaded.key.cert[0]).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    key::sha256_in_hex(&loaded.key.cert[0])
 }
 
 fn name_in(cache: &Cache, key_type: KeyType) -> Option<String> {
@@ -440,8 +439,8 @@ fn spread_of_words(words: &str) -> Spread {
 }
 
 fn spread(bytes: &[u8]) -> Spread {
-    let digest = digest(&SHA256, bytes);
-    Spread::from_be_bytes([digest.as_ref()[0], digest.as_ref()[1]])
+    let digest = key::sha256(bytes);
+    Spread::from_be_bytes([digest[0], digest[1]])
 }
 
 #[cfg(test)]

@@ -44,7 +44,17 @@ pub(super) fn known_next(key_type: KeyType, cache: &Cache) -> Option<KeyPair> {
 
 /// The SHA-256 of the public half, in hexadecimal: what a TLSA record `3 1 1` holds (RFC 6698 §2.1).
 pub(super) fn digest_of(key: &KeyPair) -> String {
-    digest(&SHA256, &key.subject_public_key_info()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_in_hex(&key.subject_public_key_info())
+}
+
+/// The SHA-256 of `bytes`.
+pub(super) fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest(&SHA256, bytes).as_ref().to_vec()
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub(super) fn sha256_in_hex(bytes: &[u8]) -> String {
+    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The request to certify `key` for all names, in DER.
