@@ -21,6 +21,7 @@ mod inside_tls;
 pub mod line;
 mod literal;
 pub mod pop3;
+pub mod proxy_header;
 pub mod sasl;
 pub mod sieve;
 pub mod smtp;
