@@ -13,7 +13,7 @@ use mailward::{
         self, Address, CertificateSource, Challenge, Cipher, Config, DnsProvider, Exec, Group, KeyType, Listener,
         Problems, Rfc2136, TlsVersion, TsigAlgorithm,
     },
-    proto::{Protocol, smtp::DomainPattern},
+    proto::{Protocol, proxy_header::Version, smtp::DomainPattern},
 };
 use toml::de::{DeTable, DeValue};
 
@@ -344,7 +344,7 @@ fn explain_shows_what_holds_in_the_end() {
     let ciphers = Cipher::ALL[..8].iter().map(|suite| suite.name()).collect::<Vec<_>>().join("\n                    ");
     let expected = format!(
         "replaces: imap on 192.0.2.1:144, [2001:db8::1]:144
-  backend           mail at 10.0.0.5:1143, then imap.internal:143, then unix:{}/imap.sock (connect 3s, greeting 9s)
+  backend           mail at 10.0.0.5:1143, then imap.internal:143, then unix:{}/imap.sock (identity none, connect 3s, greeting 9s)
   tls               implicit: from the first byte
   tls.timeout       5s
   versions          TLSv1.3, TLSv1.2
@@ -358,6 +358,37 @@ fn explain_shows_what_holds_in_the_end() {
         fixtures("good").display()
     );
     assert_eq!(listener.trim_end(), expected);
+}
+
+#[test]
+fn proxies_are_trusted_where_a_listener_or_else_the_server_says_so() {
+    let config = good("proxies.toml");
+    let of = |id: &str| listener(&config, id).proxies;
+    let smtp = of("smtp");
+    assert_eq!((smtp.timeout, smtp.networks.len()), (seconds(3), 2));
+    for (peer, is_one) in [("10.1.2.3", true), ("11.0.0.1", false), ("2001:db8::1", true), ("2001:db9::1", false)] {
+        assert_eq!(smtp.include(peer.parse().unwrap()), is_one, "{peer}");
+    }
+    assert_eq!(config.http["web"].proxies, smtp);
+    assert!(!of("submission").include("10.1.2.3".parse().unwrap()));
+    let imaps = of("imaps");
+    assert_eq!(imaps.timeout, seconds(1));
+    assert!(imaps.include("192.0.2.1".parse().unwrap()) && !imaps.include("10.1.2.3".parse().unwrap()));
+    let minimal = listener(&good("minimal.toml"), "imaps").proxies;
+    assert_eq!((minimal.timeout, minimal.networks.len()), (seconds(10), 0));
+}
+
+#[test]
+fn a_backend_is_told_nothing_unless_the_file_says_so() {
+    let config = good("proxies.toml");
+    assert_eq!(config.backends["postfix"].proxy_header, Some(Version::V1));
+    assert_eq!(config.backends["dovecot"].proxy_header, Some(Version::V2));
+    assert_eq!(good("minimal.toml").backends["mail"].proxy_header, None);
+    assert_eq!(good("overrides.toml").backends["mail"].proxy_header, None);
+    let explained = config::explain(&config);
+    let imaps = explained.split("\n\n").find(|part| part.starts_with("imaps: ")).unwrap();
+    assert!(imaps.contains("(identity proxy-v2, connect 10s, "), "{imaps}");
+    assert!(imaps.contains("  PROXY header      required from 192.0.2.1/32 within 1s\n"), "{imaps}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod acme;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{Config, HttpListener, Listener, Tls, tls::TlsVersion};
+use super::{Config, HttpListener, Listener, Proxies, Tls, identity::Identity, tls::TlsVersion};
 use crate::proto::{
     Limits, Protocol,
     smtp::{DomainPattern, Guard},
@@ -39,6 +39,7 @@ pub fn explain(config: &Config) -> String {
 fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     let _ = writeln!(text, "\n{}: {} on {}", listener.id, listener.protocol, listed(&listener.bind));
     row(text, "backend", &backend(config, listener));
+    proxies(text, &listener.proxies);
     row(text, "tls", encryption(listener));
     if let Some(tls) = &listener.tls {
         explain_tls(text, tls);
@@ -58,6 +59,7 @@ fn explain_http(text: &mut String, listener: &HttpListener) {
     let _ = writeln!(text, "\n{}: http on {}", listener.id, listed(&listener.bind));
     let rest = if listener.redirect_https { "sends everything else to https" } else { "404 to everything else" };
     row(text, "answers", &format!("http-01 challenges; {rest}"));
+    proxies(text, &listener.proxies);
     row(text, "tls", if listener.tls.is_some() { "implicit: from the first byte" } else { "disabled" });
     if let Some(tls) = &listener.tls {
         explain_tls(text, tls);
@@ -83,7 +85,16 @@ fn backend(config: &Config, listener: &Listener) -> String {
     let addresses: Vec<_> =
         backend.addresses.iter().map(|address| address.resolved(listener.protocol).to_string()).collect();
     let (connect, greeting) = (spelled(backend.connect_timeout), spelled(backend.greeting_timeout));
-    format!("{} at {} (connect {connect}, greeting {greeting})", backend.id, addresses.join(", then "))
+    let (id, addresses) = (&backend.id, addresses.join(", then "));
+    let identity = backend.proxy_header.map_or(Identity::None, Identity::Proxy).name();
+    format!("{id} at {addresses} (identity {identity}, connect {connect}, greeting {greeting})")
+}
+
+fn proxies(text: &mut String, proxies: &Proxies) {
+    if !proxies.networks.is_empty() {
+        let value = format!("required from {} within {}", listed(&proxies.networks), spelled(proxies.timeout));
+        row(text, "PROXY header", &value);
+    }
 }
 
 fn encryption(listener: &Listener) -> &'static str {

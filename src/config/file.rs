@@ -16,6 +16,7 @@ use super::{
     acme::{self, AcmeTable},
     findings::{Findings, Key},
     host::{self, Address},
+    identity::Identity,
     section::Section,
     service::Service,
     setting::{Given, Setting},
@@ -23,6 +24,7 @@ use super::{
     text::Text,
     word::one_of,
 };
+use crate::proto::proxy_header::Version;
 
 /// A list, each member with its place.
 pub(super) type List<T> = Setting<Vec<Given<T>>>;
@@ -79,6 +81,7 @@ pub(super) struct BackendTable {
     pub(super) id: String,
     pub(super) key: Key,
     pub(super) address: List<Address>,
+    pub(super) identity: List<Identity>,
     pub(super) connect: Setting<Duration>,
     pub(super) greeting: Setting<Duration>,
 }
@@ -167,10 +170,17 @@ fn certificate(id: &str, table: &mut Section<'_, '_>) -> CertificateTable {
 }
 
 fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
-    // Both have one value so far, the default, so that there is nothing to keep.
-    table.list("identity", |name| one_of(name, &["none"], |name| name));
+    let identity = table.list("identity", |name| one_of(name, &Identity::ALL, Identity::name));
+    // It has one value so far, the default, so that there is nothing to keep.
     table.within("tls", |table| table.word("mode", |name| one_of(name, &["none"], |name| name)));
     let (connect, greeting) = table.within("timeout", |table| (table.duration("connect"), table.duration("greeting")));
     let address = table.list("address", |text| host::parse_address(text, base));
-    BackendTable { id: id.to_owned(), key: table.key.clone(), address, connect, greeting }
+    BackendTable { id: id.to_owned(), key: table.key.clone(), address, identity, connect, greeting }
+}
+
+impl BackendTable {
+    /// The version of the PROXY header that tells the backend who the client is, if one is to.
+    pub(super) fn proxy_header(&self) -> Option<Version> {
+        self.identity.values().into_iter().find_map(Identity::proxy_header)
+    }
 }

@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::{IpNet, Ipv4Net};
+
 use super::word::Refusal;
 use crate::proto::Protocol;
 
@@ -141,6 +143,26 @@ fn bind_refusal(text: &str) -> Refusal {
     Refusal::new(what, "write \"192.0.2.1:25\", or \"[::]:25\" for all addresses of the machine")
 }
 
+/// Reads a network, or the address of a single host. One of mapped addresses means the IPv4 addresses that it maps, since
+/// a peer's address is unmapped before it is looked at.
+pub(super) fn parse_network(text: &str) -> Result<IpNet, Refusal> {
+    let right = "write \"10.0.0.0/8\", \"2001:db8::/32\", or the address of one host";
+    let host = text.parse::<IpAddr>().map(IpNet::from);
+    let network = unmapped(host.or_else(|_| text.parse()).map_err(|_| Refusal::new("is not a network", right))?);
+    if network.addr() != network.network() {
+        let what = "has bits set behind the length of its prefix";
+        return Err(Refusal::new(what, format!("write \"{}\"", network.trunc())));
+    }
+    Ok(network)
+}
+
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else { return network };
+    let length = six.prefix_len().checked_sub(96);
+    let four = six.addr().to_ipv4_mapped().zip(length).and_then(|(ip, length)| Ipv4Net::new(ip, length).ok());
+    four.map_or(network, IpNet::V4)
+}
+
 /// Whether `name` can be a host's: labels of letters, digits, '-' and '_', in all at most 253 bytes.
 pub(crate) fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(|label| is_label(label, |letter| letter.is_ascii_alphanumeric()))
@@ -188,4 +210,23 @@ pub(super) fn parse_domain_pattern(text: &str) -> Result<String, Refusal> {
         return Ok(text.to_lowercase());
     }
     Err(Refusal::new("is not a domain", "write \"example.org\", \"*.example.org\" for all below it, or \"*\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_one_and_its_addresses_are_unmapped() {
+        let of = |text| parse_network(text).map(|network| network.to_string());
+        assert_eq!(of("10.0.0.0/8").as_deref(), Ok("10.0.0.0/8"));
+        assert_eq!(of("192.0.2.1").as_deref(), Ok("192.0.2.1/32"));
+        assert_eq!(of("2001:DB8::/32").as_deref(), Ok("2001:db8::/32"));
+        assert_eq!(of("::ffff:10.0.0.0/104").as_deref(), Ok("10.0.0.0/8"));
+        assert_eq!(of("::ffff:192.0.2.1").as_deref(), Ok("192.0.2.1/32"));
+        assert_eq!(of("::/0").as_deref(), Ok("::/0"));
+        for wrong in ["", "10.0.0.0/33", "10/8", "10.0.0.1/8", "2001:db8::1/32", "::ffff:10.0.0.1/104", "localhost"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
 }

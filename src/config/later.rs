@@ -3,12 +3,11 @@
 //! A line leaves this table in the commit that brings what it names.
 
 /// A key (`*` stands for an id, or for any key of a table), or a key and one of its values, and what it is about.
-const LATER: [(&str, &str); 30] = [
+const LATER: [(&str, &str); 26] = [
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
     ("resolver", "ask a DNS resolver of its own"),
     ("session", "follow session rules"),
-    ("server.proxy", "take PROXY headers"),
     ("server.auto-ban", "ban addresses"),
     ("server.blocked-ip", "ban addresses"),
     ("server.allowed-ip", "ban addresses"),
@@ -17,7 +16,6 @@ const LATER: [(&str, &str); 30] = [
     ("server.tls.client-auth", "ask for client certificates"),
     ("server.bare-newline", "choose what becomes of bare line ends"),
     ("server.hide-extensions", "hide further extensions"),
-    ("server.listener.*.proxy", "take PROXY headers"),
     ("server.listener.*.relay", "carry mail to other servers"),
     ("server.listener.*.relay-networks", "carry mail to other servers"),
     ("server.listener.*.multi-domain", "carry mail to other servers"),
@@ -27,12 +25,10 @@ const LATER: [(&str, &str); 30] = [
     ("server.listener.*.hide-extensions", "hide further extensions"),
     ("server.listener.*.tls.client-ca", "ask for client certificates"),
     ("server.listener.*.tls.client-auth", "ask for client certificates"),
-    ("backend.*.identity=proxy-v1", "tell a backend who the client is"),
-    ("backend.*.identity=proxy-v2", "tell a backend who the client is"),
-    ("backend.*.identity=xclient", "tell a backend who the client is"),
-    ("backend.*.identity=imap-id", "tell a backend who the client is"),
-    ("backend.*.identity=transparent", "tell a backend who the client is"),
-    ("backend.*.identity=received", "tell a backend who the client is"),
+    ("backend.*.identity=xclient", "tell a backend in this way who the client is"),
+    ("backend.*.identity=imap-id", "tell a backend in this way who the client is"),
+    ("backend.*.identity=transparent", "tell a backend in this way who the client is"),
+    ("backend.*.identity=received", "tell a backend in this way who the client is"),
     ("backend.*.tls.*", "speak TLS to a backend"),
 ];
 
@@ -63,9 +59,9 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_exactly_one_name() {
-        assert!(key("server.listener.imaps.proxy").is_some());
-        assert!(key("server.listener.proxy").is_none());
-        assert!(key("server.listener.a.b.proxy").is_none());
+        assert!(key("server.listener.imaps.relay").is_some());
+        assert!(key("server.listener.relay").is_none());
+        assert!(key("server.listener.a.b.relay").is_none());
         assert!(key("queue").is_some());
     }
 

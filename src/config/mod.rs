@@ -4,9 +4,17 @@
 //! the values against each other, `resolve` applies defaults and overrides. All that is wrong is found in one run; an
 //! [`error`](Problem) says where, what, and what would be right. Certificates and keys are named here and read by `tls`.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::proto::{Limits, Protocol, smtp::Guard};
+use ipnet::IpNet;
+
+use crate::proto::{Limits, Protocol, proxy_header, smtp::Guard};
 
 mod acme;
 mod error;
@@ -14,6 +22,7 @@ mod explain;
 mod file;
 mod findings;
 mod host;
+mod identity;
 mod later;
 mod load;
 mod machine;
@@ -100,6 +109,8 @@ pub struct Listener {
     pub require: bool,
     /// `plaintext-auth`.
     pub plaintext_auth: bool,
+    /// `proxy.*`.
+    pub proxies: Proxies,
     /// `max-connections`.
     pub max_connections: usize,
     /// `timeout.*`.
@@ -123,10 +134,29 @@ pub struct HttpListener {
     pub tls: Option<Tls>,
     /// `redirect-https`: whatever is no challenge is sent on to the same name and path over https, and not to 404.
     pub redirect_https: bool,
+    /// `proxy.*`.
+    pub proxies: Proxies,
     /// `max-connections`.
     pub max_connections: usize,
     /// `timeout.command`: a whole request, from accept or from the last response.
     pub timeout: Duration,
+}
+
+/// The proxies in front of a listener, from which a PROXY header must come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxies {
+    /// `proxy.trusted-networks`: where they are.
+    pub networks: Vec<IpNet>,
+    /// `timeout.proxy`: the whole header, from accept.
+    pub timeout: Duration,
+}
+
+impl Proxies {
+    /// Whether `peer`, which is unmapped, is one of them.
+    #[must_use]
+    pub fn include(&self, peer: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
 }
 
 /// `timeout.*` of a listener (spec §3.5).
@@ -182,6 +212,8 @@ pub struct Backend {
     pub at: Position,
     /// `address`: tried in order.
     pub addresses: Vec<Address>,
+    /// `identity`: the version of the PROXY header that tells the backend who the client is, if one is to.
+    pub proxy_header: Option<proxy_header::Version>,
     /// `timeout.connect`: for one address.
     pub connect_timeout: Duration,
     /// `timeout.greeting`: the whole greeting.

@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::{
-    Backend, Certificate, CertificateSource, Config, HttpListener, Listener, Server, Timeouts, Tls,
+    Backend, Certificate, CertificateSource, Config, HttpListener, Listener, Proxies, Server, Timeouts, Tls,
     file::{BackendTable, CertificateTable, File, List, ListenerTable, ServerTable},
     findings::Findings,
     machine,
@@ -29,6 +31,8 @@ pub(super) struct Plan<'f> {
     pub(super) service: Option<Service>,
     /// The listener's own keys, and the server's for those that it has not.
     pub(super) tls: TlsKeys,
+    /// The listener's own, or else the server's.
+    pub(super) trusted_networks: List<IpNet>,
     /// `None` where none is known (which has been reported), and where none is needed.
     pub(super) backend: Option<&'f BackendTable>,
 }
@@ -38,8 +42,9 @@ impl<'f> Plan<'f> {
     pub(super) fn new(table: &'f ListenerTable, file: &'f File) -> Self {
         let service = table.protocol.given().map(|protocol| protocol.value);
         let tls = table.shared.tls.or(&file.server.shared.tls);
+        let trusted_networks = table.shared.trusted_networks.or(&file.server.shared.trusted_networks);
         let backend = if service == Some(Service::Http) { None } else { backend_of(table, &file.backends) };
-        Self { table, service, tls, backend }
+        Self { table, service, tls, trusted_networks, backend }
     }
 
     /// The mail protocol; `None` where it is not known, or HTTP.
@@ -138,6 +143,7 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
         tls: plan.has_tls().then(|| tls(&plan.tls)),
         require: plan.requires_tls(),
         plaintext_auth: table.plaintext_auth.value_or(false),
+        proxies: proxies(plan, server),
         max_connections: size(max_connections.value_or(8192)),
         timeouts: timeouts(&own.timeouts.or(&server.timeouts), protocol),
         limits: limits(&own.limits.or(&server.limits), protocol),
@@ -154,9 +160,19 @@ fn http_listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Http
         bind: table.bind.values(),
         tls: plan.has_tls().then(|| tls(&plan.tls)),
         redirect_https: table.redirect_https.value_or(false),
+        proxies: proxies(plan, server),
         max_connections: size(own.max_connections.or(&server.max_connections).value_or(8192)),
         // Nobody types a request by hand.
         timeout: own.timeouts.command.or(&server.timeouts.command).value_or(Duration::from_secs(30)),
+    }
+}
+
+fn proxies(plan: &Plan<'_>, server: &SharedKeys) -> Proxies {
+    let timeout = plan.table.shared.timeouts.proxy.or(&server.timeouts.proxy);
+    Proxies {
+        networks: plan.trusted_networks.values(),
+        // The header is the first that a proxy sends, and it knows all of it when it connects.
+        timeout: timeout.value_or(Duration::from_secs(10)),
     }
 }
 
@@ -258,6 +274,7 @@ fn backend(table: &BackendTable, found: &Findings) -> Backend {
         id: table.id.clone(),
         at: found.position(table.key.offset),
         addresses: table.address.values(),
+        proxy_header: table.proxy_header(),
         connect_timeout: table.connect.value_or(Duration::from_secs(10)),
         greeting_timeout: table.greeting.value_or(minutes(1)),
     }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{
     file::List,
+    host,
     section::Section,
     setting::Setting,
     tls::{Cipher, Group, TlsVersion},
@@ -15,11 +18,13 @@ pub(super) struct SharedKeys {
     pub(super) max_connections: Setting<u64>,
     pub(super) timeouts: TimeoutKeys,
     pub(super) limits: LimitKeys,
+    pub(super) trusted_networks: List<IpNet>,
     pub(super) tls: TlsKeys,
 }
 
 /// `timeout.*`.
 pub(super) struct TimeoutKeys {
+    pub(super) proxy: Setting<Duration>,
     pub(super) command: Setting<Duration>,
     pub(super) login: Setting<Duration>,
     pub(super) idle: Setting<Duration>,
@@ -64,12 +69,14 @@ pub(super) fn shared(table: &mut Section<'_, '_>, further_limits: impl FnOnce(&m
             further_limits(table);
             limits(table)
         }),
+        trusted_networks: table.within("proxy", |table| table.set("trusted-networks", host::parse_network)),
         tls: table.within("tls", tls),
     }
 }
 
 fn timeouts(table: &mut Section<'_, '_>) -> TimeoutKeys {
     TimeoutKeys {
+        proxy: table.duration("proxy"),
         command: table.duration("command"),
         login: table.duration("login"),
         idle: table.duration("idle"),
@@ -122,6 +129,7 @@ impl TimeoutKeys {
     /// These keys, and the `wider` table's for those that are absent.
     pub(super) fn or(&self, wider: &Self) -> Self {
         Self {
+            proxy: self.proxy.or(&wider.proxy),
             command: self.command.or(&wider.command),
             login: self.login.or(&wider.login),
             idle: self.idle.or(&wider.idle),

@@ -29,6 +29,7 @@ use crate::{
     inbound::{
         World,
         handshake::handshake,
+        proxied,
         record::{Ended, Outcome, Record},
     },
     net::{Stage, close, connect},
@@ -49,10 +50,14 @@ const REQUESTS: usize = 100;
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Serves one client from accept to close.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>) {
+pub async fn serve(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>) {
     connect::tune(&stream);
     let mut record = record(peer, &http, &world);
     let mut stage = world.stage.clone();
+    if let Err(ended) = Box::pin(proxied::destination(&mut stream, &http.config.proxies, &mut record)).await {
+        record.ended = ended;
+        return;
+    }
     record.ended = match &http.tls {
         None => Visit::new(&http, record.session).converse(stream, &mut stage).await,
         Some(tls) => match Box::pin(handshake(stream, tls, &world, &mut record)).await {
@@ -66,6 +71,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: 
 pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>) {
     let mut record = record(peer, &http, &world);
     record.ended = Ended(Outcome::Limited, "max-connections");
+    proxied::skip(&mut stream, &http.config.proxies, &mut record).await;
     if http.tls.is_none() {
         close::turn_away(&mut stream, BUSY).await;
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, DuplexStream},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     time::timeout,
 };
 
@@ -27,7 +27,10 @@ use crate::{
         connect::{self, BackendStream},
         dns::Resolver,
     },
-    proto::{self, Complaint, Protocol},
+    proto::{
+        self, Complaint, Protocol,
+        proxy_header::{self, Connection, Version},
+    },
     telemetry::Throttle,
 };
 
@@ -108,14 +111,14 @@ impl Backend {
         self.age() < self.down_until.load(Ordering::Relaxed)
     }
 
-    /// Connects to the first address that greets.
+    /// Connects for `client` to the first address that greets.
     ///
     /// # Errors
     /// [`DialFault`]; the reasons are logged when the backend begins to fail.
-    pub async fn dial(&self, resolver: &Resolver) -> Result<Dialled, DialFault> {
+    pub async fn dial(&self, resolver: &Resolver, client: &Connection<'_>) -> Result<Dialled, DialFault> {
         let mut reasons = Vec::new();
         for address in &self.config.addresses {
-            if let Some(dialled) = self.try_address(address, resolver, &mut reasons).await? {
+            if let Some(dialled) = self.try_address(address, resolver, client, &mut reasons).await? {
                 self.answered();
                 return Ok(dialled);
             }
@@ -130,6 +133,7 @@ impl Backend {
         &self,
         address: &Address,
         resolver: &Resolver,
+        client: &Connection<'_>,
         reasons: &mut Vec<String>,
     ) -> Result<Option<Dialled>, DialFault> {
         let targets = match self.targets(address, resolver).await {
@@ -141,7 +145,7 @@ impl Backend {
         };
         for target in targets {
             let address = target.to_string();
-            let mut stream = match self.connect(target).await {
+            let mut stream = match self.connect(target, Some(client)).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     reasons.push(self.reason(&address, &error)?);
@@ -175,13 +179,29 @@ impl Backend {
         }
     }
 
-    async fn connect(&self, target: Target) -> io::Result<BackendStream> {
-        let connected = async {
-            match target {
-                Target::Tcp(address) => connect::tcp(address).await,
-                Target::Unix(path) => connect::unix(&path).await,
-                Target::Embedded => Ok(BackendStream::Embedded(self.open_store())),
+    /// What is written in front of a session for `client`; without one, of mailward's own.
+    fn header(&self, client: Option<&Connection<'_>>, stream: &BackendStream) -> Vec<u8> {
+        match (self.config.proxy_header, client) {
+            (None, _) => Vec::new(),
+            (Some(Version::V1), None) => {
+                // Postfix takes no line that names nobody. This one is as true.
+                let own = stream.ends().map(|(source, destination)| Connection { source, destination, tls: None });
+                proxy_header::write(Version::V1, own.as_ref())
             }
+            (Some(version), client) => proxy_header::write(version, client),
+        }
+    }
+
+    /// Connects, and says for whom: a backend that is to be told speaks only then.
+    async fn connect(&self, target: Target, client: Option<&Connection<'_>>) -> io::Result<BackendStream> {
+        let connected = async {
+            let mut stream = match target {
+                Target::Tcp(address) => connect::tcp(address).await?,
+                Target::Unix(path) => connect::unix(&path).await?,
+                Target::Embedded => BackendStream::Embedded(self.open_store()),
+            };
+            stream.write_all(&self.header(client, &stream)).await?;
+            Ok(stream)
         };
         timeout(self.config.connect_timeout, connected).await.unwrap_or_else(|_| Err(self.too_late("no connection")))
     }
@@ -266,7 +286,8 @@ impl Backend {
             }
             Complaint::Preauth => "it greets with PREAUTH, which would log in whoever connects; configure it to ask",
             Complaint::SpokeUnasked => {
-                "it sends more than a greeting before it is asked anything; is it really this protocol?"
+                "it sends more than a greeting before it is asked anything; is it really this protocol, and does it expect \
+                 the header of its identity?"
             }
         };
         tracing::warn!(backend = self.id(), protocol = %self.protocol, advice, "the backend cannot be used as it is");

@@ -3,6 +3,7 @@
 pub mod backend;
 pub(crate) mod handshake;
 pub mod occupancy;
+pub(crate) mod proxied;
 pub(crate) mod record;
 pub mod session;
 mod world;

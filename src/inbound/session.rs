@@ -18,6 +18,7 @@ use super::{
     World,
     backend::{DialFault, Dialled},
     handshake::{NO_CERTIFICATE_YET, handshake},
+    proxied,
     record::{Ended, Outcome, Record},
 };
 use crate::{
@@ -28,8 +29,9 @@ use crate::{
         drive::{self, Deadlines, Stopped},
         relay::{self, Pace},
     },
-    proto::{self, Complaint, Farewell, Filter, Greeter, Input, Opening, Protocol, Start},
+    proto::{self, Complaint, Farewell, Filter, Greeter, Input, Opening, Protocol, Start, proxy_header::Connection},
     snapshot::Mail,
+    tls::Facts,
 };
 
 /// A client that can be joined with its backend.
@@ -66,6 +68,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: 
 pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>) {
     let mut record = record(peer, &mail, &world);
     record.ended = Ended(Outcome::Limited, "max-connections");
+    proxied::skip(&mut stream, &mail.config.proxies, &mut record).await;
     if mail.config.tls.as_ref().is_none_or(|tls| !tls.implicit) {
         let mut words = Vec::new();
         proto::refuse(&mail.settings, Farewell::Busy, &mut words);
@@ -95,20 +98,23 @@ struct Visit {
 impl Visit {
     /// Everything up to the joined session.
     async fn join(&mut self, mut stream: TcpStream, stage: &mut watch::Receiver<Stage>) -> Result<Joined, Ended> {
+        let destination = proxied::destination(&mut stream, &self.mail.config.proxies, &mut self.record).await?;
+        let (client, start, input) = self.secure(stream, stage).await?;
+        self.open(client, start, input, destination).await
+    }
+
+    /// Everything until the client is in TLS, or goes on without.
+    async fn secure(
+        &mut self,
+        mut stream: TcpStream,
+        stage: &mut watch::Receiver<Stage>,
+    ) -> Result<(Client, Start, Vec<u8>), Ended> {
         match self.mail.config.tls.as_ref().map(|tls| tls.implicit) {
-            None => self.open(Client::Plain(stream), Start::Greeting, Vec::new()).await,
-            Some(true) => {
-                let tls = self.handshake(stream).await?;
-                self.open(Client::Tls(tls), Start::Greeting, Vec::new()).await
-            }
+            None => Ok((Client::Plain(stream), Start::Greeting, Vec::new())),
+            Some(true) => Ok((Client::Tls(self.handshake(stream).await?), Start::Greeting, Vec::new())),
             Some(false) => match self.talk(&mut stream, stage).await {
-                Ok(Talked::StartTls) => {
-                    let tls = self.handshake(stream).await?;
-                    self.open(Client::Tls(tls), Start::Greeted, Vec::new()).await
-                }
-                Ok(Talked::Plaintext(opening, input)) => {
-                    self.open(Client::Plain(stream), Start::Opened(opening), input).await
-                }
+                Ok(Talked::StartTls) => Ok((Client::Tls(self.handshake(stream).await?), Start::Greeted, Vec::new())),
+                Ok(Talked::Plaintext(opening, input)) => Ok((Client::Plain(stream), Start::Opened(opening), input)),
                 Err(ended) => {
                     close::close(&mut stream).await;
                     Err(ended)
@@ -170,10 +176,18 @@ impl Visit {
     }
 
     /// Dials the backend for a client that has got this far.
-    async fn open(&mut self, client: Client, start: Start, input: Vec<u8>) -> Result<Joined, Ended> {
+    async fn open(
+        &mut self,
+        client: Client,
+        start: Start,
+        input: Vec<u8>,
+        destination: SocketAddr,
+    ) -> Result<Joined, Ended> {
         let encrypted = matches!(client, Client::Tls(_));
-        let dialled = timeout_at(self.patience(), self.mail.backend.dial(&self.world.resolver));
-        let ended = match dialled.await {
+        let tls = self.record.tls.as_ref().map(Facts::encryption);
+        let connection = Connection { source: self.record.peer, destination, tls };
+        let dialled = timeout_at(self.patience(), self.mail.backend.dial(&self.world.resolver, &connection)).await;
+        let ended = match dialled {
             Ok(Ok(Dialled { stream, greeting, address })) => {
                 self.record.backend = format!("{}/{address}", self.mail.backend.id());
                 let filter = proto::filter(&self.mail.settings, start, encrypted);

@@ -28,6 +28,15 @@ pub enum BackendStream {
     Embedded(DuplexStream),
 }
 
+impl BackendStream {
+    /// Our address and the backend's, where there are such.
+    #[must_use]
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let Self::Tcp(stream) = self else { return None };
+        stream.local_addr().ok().zip(stream.peer_addr().ok())
+    }
+}
+
 /// Connects over TCP, with keepalive and without delay.
 ///
 /// # Errors

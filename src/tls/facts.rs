@@ -1,6 +1,8 @@
-//! What was negotiated: for the log.
+//! What was negotiated: for the log, and for a backend that is told.
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+
+use crate::proto::proxy_header::Encryption;
 
 /// The outcome of a handshake. Names are those of the documents; peer text is unescaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,19 @@ impl Facts {
                 .map(|group| text(&group.name()).to_uppercase())
                 .unwrap_or_default(),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    /// The same for a backend, with the suite by its registered name: rustls has another for those of TLS 1.3.
+    #[must_use]
+    pub fn encryption(&self) -> Encryption<'_> {
+        let registered = self.cipher.strip_prefix("TLS13_");
+        Encryption {
+            version: self.version,
+            cipher: registered.map_or_else(|| self.cipher.as_str().into(), |name| format!("TLS_{name}").into()),
+            group: &self.group,
+            server_name: &self.server_name,
+            application: &self.application,
         }
     }
 }

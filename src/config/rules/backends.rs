@@ -1,10 +1,11 @@
 //! Every listener has a backend, and every backend an address and a listener.
 
-use super::within;
+use super::{places::is_embedded, within};
 use crate::config::{
     file::{BackendTable, File},
     findings::{Findings, Key},
     host::Address,
+    identity::Identity,
     nearest,
     resolve::Plan,
     setting::Setting,
@@ -39,6 +40,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
     let all_known = !plans.is_empty() && plans.iter().all(|plan| plan.backend.is_some() || plan.is_http());
     for backend in &file.backends {
         addresses(backend, found);
+        identity(backend, found);
         if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {
             found.warning(&backend.key, "no listener uses it", "name it as the backend of one, or take it out");
         }
@@ -54,5 +56,16 @@ fn addresses(backend: &BackendTable, found: &mut Findings) {
     if let Some(embedded) = list.value.iter().find(|address| address.value == Address::Embedded) {
         let right = "write \"embedded\" alone, or take it out";
         found.error(&embedded.key, "the embedded mail store cannot stand in for a server, nor a server for it", right);
+    }
+}
+
+fn identity(backend: &BackendTable, found: &mut Findings) {
+    let Some(list) = backend.identity.given() else { return };
+    if let [first, second, ..] = &list.value[..] {
+        // They are two of "none" and the versions of one header, each of which stands for itself.
+        let what = format!("\"{}\" cannot be had with \"{}\"", second.value.name(), first.value.name());
+        found.error(&second.key, what, "name one of them");
+    } else if is_embedded(backend) == Some(true) && list.value.iter().any(|one| one.value != Identity::None) {
+        found.error(&list.key, "means nothing to the embedded mail store", "take it out");
     }
 }

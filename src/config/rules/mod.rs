@@ -18,6 +18,7 @@ mod guard;
 mod http;
 mod places;
 mod plaintext;
+mod proxies;
 
 /// Notes all that does not fit together.
 pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
@@ -28,6 +29,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         plaintext::check(plan, found);
         guard::check(plan, found);
         backends::check_choice(plan, file, found);
+        proxies::check(plan, found);
     }
     places::check(plans, found);
     backends::check(file, plans, found);

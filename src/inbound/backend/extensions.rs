@@ -64,7 +64,7 @@ impl Backend {
     }
 
     async fn ask(&self, target: Target) -> Option<Extensions> {
-        let mut stream = self.connect(target).await.ok()?;
+        let mut stream = self.connect(target, None).await.ok()?;
         timeout(self.config.greeting_timeout, self.probe(&mut stream)).await.ok()?
     }
 

@@ -1,11 +1,12 @@
 //! A dialogue over a socket, in the clear or in TLS, byte by byte where a test wants it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::NAME;
 use crate::support::process::wait::eventually;
@@ -31,6 +32,15 @@ impl Talk {
     #[track_caller]
     pub fn to(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).expect("a connection"))
+    }
+
+    /// Connects from this address.
+    #[track_caller]
+    pub fn from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("an address of this machine");
+        socket.connect(&address.into()).expect("a connection");
+        Self::over(socket.into())
     }
 
     /// Talks over a connection that is there.

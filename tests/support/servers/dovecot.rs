@@ -1,6 +1,6 @@
 //! Dovecot: IMAP, POP3, LMTP, ManageSieve, and the password check for Postfix, all in plaintext.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +36,7 @@ struct Ports {
     lmtp: Port,
     sieve: Port,
     sasl: Port,
+    proxied: Port,
 }
 
 impl Dovecot {
@@ -47,6 +48,11 @@ impl Dovecot {
     /// Where IMAP is served.
     pub fn imap(&self) -> SocketAddr {
         self.ports.imap.address()
+    }
+
+    /// Where IMAP is served behind a PROXY header, which is believed from 127.0.0.1.
+    pub fn proxied_imap(&self) -> SocketAddr {
+        self.ports.proxied.address()
     }
 
     /// Where POP3 is served.
@@ -154,6 +160,7 @@ impl DovecotBuilder {
             ("LMTP", number(&ports.lmtp)),
             ("SIEVE", number(&ports.sieve)),
             ("SASL", number(&ports.sasl)),
+            ("PROXIED", number(&ports.proxied)),
         ];
         fill("dovecot/dovecot.conf", &values.each_ref().map(|(name, value)| (*name, value.as_str()))) + &self.further
     }
@@ -167,14 +174,23 @@ impl Ports {
             lmtp: reserve_port(),
             sieve: reserve_port(),
             sasl: reserve_port(),
+            proxied: reserve_port(),
         }
     }
 }
 
 /// Whether a server at this address begins with these words.
 pub fn greets(address: SocketAddr, words: &str) -> bool {
-    let Ok(connection) = TcpStream::connect(address) else { return false };
+    greets_behind("", address, words)
+}
+
+/// Whether a server at this address, once it has a header, begins with these words.
+pub fn greets_behind(header: &str, address: SocketAddr, words: &str) -> bool {
+    let Ok(mut connection) = TcpStream::connect(address) else { return false };
     let _ = connection.set_read_timeout(Some(Duration::from_secs(10)));
+    if connection.write_all(header.as_bytes()).is_err() {
+        return false;
+    }
     let mut greeting = String::new();
     BufReader::new(&connection).read_line(&mut greeting).is_ok() && greeting.starts_with(words)
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::dovecot::{Dovecot, greets, messages_in};
+use super::dovecot::{Dovecot, greets_behind, messages_in};
 use super::template::{MAIL_USER, fill, number_of};
 use crate::support::process::port::{Port, reserve_port};
 use crate::support::process::supervised::Supervised;
@@ -27,6 +27,7 @@ pub struct PostfixBuilder {
     sasl: Option<SocketAddr>,
     lmtp: Option<SocketAddr>,
     tls: Option<(PathBuf, String)>,
+    proxied: bool,
     further: String,
 }
 
@@ -110,6 +111,12 @@ impl PostfixBuilder {
         self
     }
 
+    /// Demands a PROXY header, from everybody and on both ports.
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self.further("smtpd_upstream_proxy_protocol = haproxy\n")
+    }
+
     /// Adds lines to the end of `main.cf`.
     pub fn further(mut self, lines: &str) -> Self {
         self.further += lines;
@@ -129,7 +136,8 @@ impl PostfixBuilder {
         // -d keeps it in the foreground and in its process group.
         command.arg("-d").arg("-c").arg(configuration);
         let address = smtp.address();
-        let server = Supervised::start(&command, scratch.path(), || greets(address, "220 "));
+        let header = if self.proxied { "PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n" } else { "" };
+        let server = Supervised::start(&command, scratch.path(), || greets_behind(header, address, "220 "));
         Postfix { server, smtp, submission, scratch }
     }
 
