@@ -304,6 +304,28 @@ fn an_address_may_grow_to_all_addresses_of_its_port_and_shrink_again() {
 }
 
 #[test]
+fn who_waits_in_the_queue_of_an_address_that_goes_is_served() {
+    let smtp = fake("smtp");
+    let (gateway, one, _two) = two_listeners(&smtp);
+    for round in 0..20 {
+        let (old, new) = (one.address(), format!("0.0.0.0:{}", one.number()));
+        let (from, to) = if round % 2 == 0 { (old.to_string(), new) } else { (new, old.to_string()) };
+        gateway.edit(&from, &to);
+        // The queue is full of clients when the signal comes.
+        gateway.signal("STOP");
+        let mut queued: Vec<_> = (0..32).map(|_| Talk::to(old)).collect();
+        gateway.signal("HUP");
+        gateway.signal("CONT");
+        let reloads = |line: &Value| line["message"] == "the configuration was reloaded";
+        eventually(|| (gateway.count(reloads) == round + 1).then_some(())).expect("a reload");
+        queued.push(Talk::to(old));
+        for talk in &mut queued {
+            talk.reply("220");
+        }
+    }
+}
+
+#[test]
 fn changed_settings_hold_for_new_sessions_and_running_ones_keep_theirs() {
     let (old, new) = (fake("imap"), fake("imap"));
     let gateway = Gateway::builder()

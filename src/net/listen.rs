@@ -87,11 +87,22 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.pause = PAUSE.0;
-                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                    return (stream, unmapped(peer));
                 }
                 Err(error) => self.back_off(&error).await,
             }
         }
+    }
+
+    /// Closes the socket, and yields the connections that the kernel had ready there.
+    pub fn queued(self) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+        let listener = self.listener.into_std();
+        std::iter::from_fn(move || {
+            // An empty queue and a shortage end it alike: the socket is to go.
+            let (stream, peer) = listener.as_ref().ok()?.accept().ok()?;
+            stream.set_nonblocking(true).ok()?;
+            Some((TcpStream::from_std(stream).ok()?, unmapped(peer)))
+        })
     }
 
     async fn back_off(&mut self, error: &io::Error) {
@@ -107,4 +118,8 @@ impl Acceptor {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE.1);
     }
+}
+
+fn unmapped(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }

@@ -146,12 +146,7 @@ impl Control {
                 worker.give(Task::Listen(bind.clone(), socket)).await;
             }
         }
-        for gone in kept.difference(&wanted) {
-            self.forget(gone);
-            for worker in &self.workers {
-                worker.give(Task::Close(gone.clone())).await;
-            }
-        }
+        self.close(kept.difference(&wanted).cloned().collect()).await;
         tracing::info!("the configuration was reloaded");
         Ok(())
     }
@@ -197,9 +192,7 @@ impl Control {
     async fn drain(&mut self, signals: &mut Signals) {
         let limit = self.shared.snapshot.load().config.server.drain;
         tracing::info!(seconds = limit.as_secs(), "stopping: no new sessions, running ones may end");
-        for worker in &self.workers {
-            worker.give(Task::CloseAll).await;
-        }
+        self.close(self.shared.snapshot.load().binds().collect()).await;
         self.stage.send_replace(Stage::Draining);
         let deadline = Instant::now() + limit;
         let tally = self.shared.tally.clone();
@@ -230,9 +223,16 @@ impl Control {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).insert(bind.clone(), address);
     }
 
-    fn forget(&self, bind: &Bind) {
-        tracing::info!(address = %bind.address, "no longer listening");
-        self.bound.lock().unwrap_or_else(PoisonError::into_inner).remove(bind);
+    /// Closes the sockets of these addresses, with nobody left in their queues.
+    async fn close(&self, binds: Vec<Bind>) {
+        for worker in &self.workers {
+            worker.close(binds.clone()).await;
+        }
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        for bind in binds {
+            tracing::info!(address = %bind.address, "no longer listening");
+            bound.remove(&bind);
+        }
     }
 }
 

@@ -5,14 +5,14 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, mpsc::SyncSender},
-    thread::JoinHandle,
+    thread,
 };
 
 use tokio::{
     net::TcpStream,
     runtime::{Builder, LocalOptions},
-    sync::mpsc,
-    task::{self, AbortHandle},
+    sync::{mpsc, oneshot},
+    task::{self, JoinHandle},
 };
 
 use super::{Counted, Shared};
@@ -24,7 +24,7 @@ use crate::{
         session,
     },
     net::listen::Acceptor,
-    snapshot::{Bind, Service},
+    snapshot::{Bind, Entry, Service},
 };
 
 /// What control tells a worker.
@@ -32,17 +32,15 @@ use crate::{
 pub(super) enum Task {
     /// Accept from this socket too.
     Listen(Bind, std::net::TcpListener),
-    /// Close the socket of this address.
-    Close(Bind),
-    /// Close all sockets; sessions go on.
-    CloseAll,
+    /// Close the sockets of these addresses, and say when that is done. Sessions go on.
+    Close(Vec<Bind>, oneshot::Sender<()>),
 }
 
 /// The thread. It ends, and its sessions with it, when this is joined.
 #[derive(Debug)]
 pub(super) struct Worker {
     tasks: mpsc::Sender<Task>,
-    thread: JoinHandle<()>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl Worker {
@@ -50,8 +48,7 @@ impl Worker {
     pub(super) fn start(shared: Arc<Shared>) -> io::Result<Self> {
         let (tasks, received) = mpsc::channel(256);
         let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let thread =
-            std::thread::Builder::new().name("worker".to_owned()).spawn(move || work(received, shared, &ready))?;
+        let thread = thread::Builder::new().name("worker".to_owned()).spawn(move || work(received, shared, &ready))?;
         started.recv().map_err(io::Error::other)??;
         Ok(Self { tasks, thread })
     }
@@ -59,6 +56,14 @@ impl Worker {
     /// Gives it a task. A worker that is gone has no sockets any more.
     pub(super) async fn give(&self, task: Task) {
         let _ = self.tasks.send(task).await;
+    }
+
+    /// Closes the sockets of `binds`, and returns when they are closed.
+    pub(super) async fn close(&self, binds: Vec<Bind>) {
+        let (done, closed) = oneshot::channel();
+        self.give(Task::Close(binds, done)).await;
+        // A worker that is gone has no sockets any more.
+        let _ = closed.await;
     }
 
     /// As [`Self::give`], before any runtime runs.
@@ -90,39 +95,86 @@ fn work(tasks: mpsc::Receiver<Task>, shared: Arc<Shared>, ready: &SyncSender<io:
 }
 
 async fn obey(mut tasks: mpsc::Receiver<Task>, shared: Arc<Shared>) {
-    let mut accepting: HashMap<Bind, AbortHandle> = HashMap::new();
+    let mut open: HashMap<Bind, Open> = HashMap::new();
     while let Some(task) = tasks.recv().await {
         match task {
             Task::Listen(bind, socket) => {
-                let accept = accept(bind.clone(), socket, shared.clone());
-                accepting.insert(bind, task::spawn_local(accept).abort_handle());
+                let (stop, stopped) = oneshot::channel();
+                let accepting = task::spawn_local(accept(bind.clone(), socket, shared.clone(), stopped));
+                open.insert(bind, Open { stop, accepting });
             }
-            Task::Close(bind) => {
-                accepting.remove(&bind).inspect(AbortHandle::abort);
+            Task::Close(binds, done) => {
+                for bind in binds {
+                    if let Some(open) = open.remove(&bind) {
+                        open.close().await;
+                    }
+                }
+                // Who asked may have stopped waiting.
+                let _ = done.send(());
             }
-            Task::CloseAll => accepting.drain().for_each(|(_, accept)| accept.abort()),
         }
     }
 }
 
-/// Accepts for as long as the address belongs to a listener.
-async fn accept(bind: Bind, socket: std::net::TcpListener, shared: Arc<Shared>) {
+/// A socket that is accepted from.
+struct Open {
+    stop: oneshot::Sender<()>,
+    accepting: JoinHandle<()>,
+}
+
+impl Open {
+    async fn close(self) {
+        let _ = self.stop.send(());
+        // Its panic was printed when it happened.
+        let _ = self.accepting.await;
+    }
+}
+
+/// Accepts until the socket is to be closed, and then whoever waits there still: the kernel resets what it finds in
+/// the queue of a socket that closes.
+async fn accept(bind: Bind, socket: std::net::TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
     let mut acceptor = match Acceptor::new(socket) {
         Ok(acceptor) => acceptor,
         Err(error) => return tracing::error!(%error, address = %bind.address, "cannot accept"),
     };
-    while let Some(entry) = shared.snapshot.load().entry_at(&bind).cloned() {
-        // The place is sure before the connection is taken from the kernel's queue.
-        if entry.occupancy.room(entry.max_connections).await {
-            let (stream, peer) = acceptor.accept().await;
-            admit(&bind, stream, peer, &shared);
+    let Some(mut entry) = shared.snapshot.load().entry_at(&bind).cloned() else { return };
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            (stream, peer) = next(&mut acceptor, &mut entry, &bind, &shared) => admit(&entry, stream, peer, &shared),
         }
+    }
+    for (stream, peer) in acceptor.queued() {
+        admit(&entry, stream, peer, &shared);
     }
 }
 
-fn admit(bind: &Bind, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    // Loaded anew: a reload may have come while this waited.
-    let Some(entry) = shared.snapshot.load().entry_at(bind).cloned() else { return };
+/// The next connection, with `entry` as it is by then. The place is sure before the kernel's queue gives it up.
+async fn next(
+    acceptor: &mut Acceptor,
+    entry: &mut Arc<Entry>,
+    bind: &Bind,
+    shared: &Shared,
+) -> (TcpStream, SocketAddr) {
+    renew(entry, bind, shared);
+    while !entry.occupancy.room(entry.max_connections).await {
+        renew(entry, bind, shared);
+    }
+    let connection = acceptor.accept().await;
+    // A reload may have come while this waited.
+    renew(entry, bind, shared);
+    connection
+}
+
+/// The listener in force; the last one that there was, for those who come while its socket is being closed.
+fn renew(entry: &mut Arc<Entry>, bind: &Bind, shared: &Shared) {
+    if let Some(current) = shared.snapshot.load().entry_at(bind) {
+        entry.clone_from(current);
+    }
+}
+
+fn admit(entry: &Entry, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let (service, world, counted) = (entry.service.clone(), shared.world.clone(), shared.tally.count());
     match entry.occupancy.enter(entry.max_connections) {
         Place::Session(slot) => serve(service, stream, peer, world, (slot, counted)),
