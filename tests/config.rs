@@ -10,8 +10,8 @@ use std::{
 
 use mailward::{
     config::{
-        self, Address, CertificateSource, Challenge, Cipher, Config, DnsProvider, Exec, Group, KeyType, Listener,
-        Problems, Rfc2136, TlsVersion, TsigAlgorithm,
+        self, Address, CertificateSource, Challenge, Cipher, Config, DnsProvider, Exec, Group, Identity, KeyType,
+        Listener, Problems, Rfc2136, TlsVersion, TsigAlgorithm,
     },
     proto::{Protocol, proxy_header::Version, smtp::DomainPattern},
 };
@@ -381,10 +381,11 @@ fn proxies_are_trusted_where_a_listener_or_else_the_server_says_so() {
 #[test]
 fn a_backend_is_told_nothing_unless_the_file_says_so() {
     let config = good("proxies.toml");
-    assert_eq!(config.backends["postfix"].proxy_header, Some(Version::V1));
-    assert_eq!(config.backends["dovecot"].proxy_header, Some(Version::V2));
-    assert_eq!(good("minimal.toml").backends["mail"].proxy_header, None);
-    assert_eq!(good("overrides.toml").backends["mail"].proxy_header, None);
+    assert_eq!(config.backends["postfix"].identity, [Identity::Proxy(Version::V1)]);
+    assert_eq!(config.backends["dovecot"].identity, [Identity::Proxy(Version::V2)]);
+    assert_eq!(config.backends["lmtp"].identity, [Identity::Xclient]);
+    assert_eq!(good("minimal.toml").backends["mail"].identity, []);
+    assert_eq!(good("overrides.toml").backends["mail"].identity, []);
     let explained = config::explain(&config);
     let imaps = explained.split("\n\n").find(|part| part.starts_with("imaps: ")).unwrap();
     assert!(imaps.contains("(identity proxy-v2, connect 10s, "), "{imaps}");

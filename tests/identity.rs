@@ -8,7 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
 
-use support::{Dovecot, Fake, Gateway, PASSWORD, Postfix, Scratch, Talk, eventually, plain};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use support::{DOMAIN, Dovecot, Fake, Gateway, PASSWORD, Postfix, Scratch, Talk, eventually, plain};
 
 /// Where the client is; mailward itself comes from 127.0.0.1.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
@@ -120,6 +121,135 @@ fn a_line_does_not_tell_of_tls() {
     talk.send(format!("l LOGIN alice \"{PASSWORD}\"\r\n")).until("l NO");
     talk.send("o LOGOUT\r\n").until("o OK");
     await_log(|| dovecot.log(), "rip=127.0.0.7");
+}
+
+/// A Postfix that lets mailward say who the client is, and relays anywhere for its neighbours, of whom mailward is one.
+fn trusting_postfix() -> Postfix {
+    Postfix::builder().trust("127.0.0.1/32").further("smtpd_authorized_xclient_hosts = 127.0.0.1\n").start()
+}
+
+const XCLIENT: &str = "identity = \"xclient\"";
+
+#[test]
+fn postfix_sees_the_client_by_xclient_and_relays_for_it_no_more_than_without_mailward() {
+    let postfix = trusting_postfix();
+    let gateway = Gateway::builder()
+        .listener("smtp", "smtp", postfix.smtp())
+        .with("smtp", "rcpt-domains = \"*\"")
+        .backend("smtp", XCLIENT)
+        .implicit("smtps", "smtp", postfix.smtp())
+        .with("smtps", "rcpt-domains = \"*\"")
+        .backend("smtps", XCLIENT)
+        .listener("clear", "smtp", postfix.smtp())
+        .with("clear", "tls.enable = false\nrcpt-domains = \"*\"")
+        .backend("clear", XCLIENT)
+        .start();
+    for (number, listener) in ["smtp", "smtps", "clear"].iter().enumerate() {
+        let mut talk = client(&gateway, listener);
+        if *listener == "smtp" {
+            plain::greet("smtp", &mut talk);
+            plain::start_tls("smtp", &mut talk);
+        }
+        if *listener != "clear" {
+            talk = talk.tls(gateway.authority.roots());
+        }
+        if *listener != "smtp" {
+            talk.reply("220 postfix.example.org");
+        }
+        let list = talk.send("EHLO client.example.net\r\n").reply("250");
+        assert!(!list.contains("XCLIENT"), "{list}");
+        talk.ask("XCLIENT ADDR=203.0.113.9", "502");
+        talk.ask("XFORWARD ADDR=203.0.113.9", "502");
+        talk.ask("MAIL FROM:<stranger@example.net>", "250");
+        talk.ask("RCPT TO:<anybody@example.com>", "554 5.7.1");
+        talk.ask(&format!("RCPT TO:<ann@{DOMAIN}>"), "250");
+        talk.ask("DATA", "354");
+        talk.send("Subject: x\r\n\r\nx\r\n.\r\n").reply("250");
+        talk.ask("QUIT", "221");
+        let delivered = eventually(|| postfix.messages().into_iter().nth(number)).expect("a message");
+        let delivered = String::from_utf8_lossy(&delivered).into_owned();
+        assert!(delivered.contains("Received: from client.example.net (unknown [127.0.0.7])"), "{delivered}");
+    }
+    assert!(postfix.relayed().is_empty() && !postfix.log().contains("203.0.113"), "{}", postfix.log());
+    assert!(!postfix.log().contains("client=unknown[127.0.0.1]"), "{}", postfix.log());
+}
+
+#[test]
+fn dovecot_sees_the_client_by_xclient() {
+    let postfix = Postfix::builder().trust("127.0.0.1/32").start();
+    let dovecot = Dovecot::builder().trust("127.0.0.1").relay_to(postfix.smtp()).start();
+    let gateway = Gateway::builder()
+        .implicit("submission", "submission", dovecot.submission())
+        .backend("submission", XCLIENT)
+        .listener("lmtp", "lmtp", dovecot.lmtp())
+        .with("lmtp", "tls.enable = false\ntls.require = false")
+        .backend("lmtp", XCLIENT)
+        .start();
+    let mut talk = client(&gateway, "submission").tls(gateway.authority.roots());
+    talk.reply("220");
+    talk.send("EHLO client.example.net\r\n").reply("250");
+    talk.ask("XCLIENT LOGIN=bob ADDR=203.0.113.9", "502");
+    let credentials = STANDARD.encode(format!("\0alice\0{PASSWORD}"));
+    talk.ask(&format!("AUTH PLAIN {credentials}"), "235");
+    talk.ask("QUIT", "221");
+    await_log(|| dovecot.log(), "submission-login: Info: Login: user=<alice>, method=PLAIN, rip=127.0.0.7");
+    let mut talk = client(&gateway, "lmtp");
+    talk.reply("220");
+    talk.send("LHLO client.example.net\r\n").reply("250");
+    talk.ask("MAIL FROM:<stranger@example.net>", "250");
+    talk.ask(&format!("RCPT TO:<bob@{DOMAIN}>"), "250");
+    talk.ask("DATA", "354");
+    talk.send("Subject: x\r\n\r\nx\r\n.\r\n").reply("250");
+    let delivered = String::from_utf8_lossy(&dovecot.delivery("bob")).into_owned();
+    assert!(delivered.contains("Received: from client.example.net ([127.0.0.7])"), "{delivered}");
+}
+
+#[test]
+fn a_backend_that_does_not_take_xclient_is_not_used_without() {
+    let lists = Fake::start(|mut talk, _| {
+        talk.send("220 backend\r\n").expect("EHLO ");
+        talk.send("250-backend\r\n250 XCLIENT NAME ADDR\r\n").expect("XCLIENT NAME=[UNAVAILABLE] ADDR=127.0.0.7");
+        talk.send("550 5.7.0 insufficient authorization\r\n").closes();
+    });
+    let lists_not = Fake::start(|mut talk, _| {
+        talk.send("220 backend\r\n").expect("EHLO ");
+        talk.send("250-backend\r\n250 PIPELINING\r\n").closes();
+    });
+    let more = Fake::start(|mut talk, _| {
+        talk.send("220 backend\r\n").expect("EHLO ");
+        talk.send("250-backend\r\n250 XCLIENT ADDR\r\n220 backend\r\n").closes();
+    });
+    let blocks = Fake::start(|mut talk, _| {
+        talk.send("220 backend\r\n").expect("EHLO ");
+        talk.send("250-backend\r\n250 XCLIENT ADDR\r\n").expect("XCLIENT ADDR=127.0.0.7");
+        talk.send("554 5.7.1 blocked\r\n").closes();
+    });
+    let gateway = Gateway::builder()
+        .implicit("refused", "smtp", lists.address())
+        .backend("refused", XCLIENT)
+        .implicit("unlisted", "smtp", lists_not.address())
+        .backend("unlisted", XCLIENT)
+        .implicit("more", "smtp", more.address())
+        .backend("more", XCLIENT)
+        .implicit("blocked", "smtp", blocks.address())
+        .backend("blocked", XCLIENT)
+        .start();
+    for (listener, reason) in
+        [("refused", "identity-refused"), ("unlisted", "identity-refused"), ("more", "backend-spoke-unasked")]
+    {
+        for number in 0..2 {
+            let mut talk = client(&gateway, listener).tls(gateway.authority.roots());
+            talk.reply("421 4.3.2");
+            talk.closes();
+            let line = gateway.nth_session(listener, number);
+            assert_eq!((&line["outcome"], &line["reason"]), (&"backend-lost".into(), &reason.into()), "{line}");
+        }
+        let warned = gateway.count(|line| line["backend"] == listener && line["level"] == "WARN");
+        assert_eq!(warned, 1, "{listener}: {:?}", gateway.log());
+    }
+    let mut talk = client(&gateway, "blocked").tls(gateway.authority.roots());
+    talk.reply("554 5.7.1 blocked");
+    assert_eq!(gateway.count(|line| line["backend"] == "blocked" && line["level"] == "WARN"), 0);
 }
 
 #[test]

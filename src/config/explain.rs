@@ -4,7 +4,7 @@ mod acme;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{Config, HttpListener, Listener, Proxies, Tls, identity::Identity, tls::TlsVersion};
+use super::{Config, HttpListener, Listener, Proxies, Tls, tls::TlsVersion};
 use crate::proto::{
     Limits, Protocol,
     smtp::{DomainPattern, Guard},
@@ -86,7 +86,9 @@ fn backend(config: &Config, listener: &Listener) -> String {
         backend.addresses.iter().map(|address| address.resolved(listener.protocol).to_string()).collect();
     let (connect, greeting) = (spelled(backend.connect_timeout), spelled(backend.greeting_timeout));
     let (id, addresses) = (&backend.id, addresses.join(", then "));
-    let identity = backend.proxy_header.map_or(Identity::None, Identity::Proxy).name();
+    let told = backend.identity.iter().filter(|identity| identity.is_for(listener.protocol));
+    let told: Vec<_> = told.map(|identity| identity.name()).collect();
+    let identity = if told.is_empty() { "none".to_owned() } else { told.join(" and ") };
     format!("{id} at {addresses} (identity {identity}, connect {connect}, greeting {greeting})")
 }
 

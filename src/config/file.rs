@@ -24,7 +24,6 @@ use super::{
     text::Text,
     word::one_of,
 };
-use crate::proto::proxy_header::Version;
 
 /// A list, each member with its place.
 pub(super) type List<T> = Setting<Vec<Given<T>>>;
@@ -176,11 +175,4 @@ fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
     let (connect, greeting) = table.within("timeout", |table| (table.duration("connect"), table.duration("greeting")));
     let address = table.list("address", |text| host::parse_address(text, base));
     BackendTable { id: id.to_owned(), key: table.key.clone(), address, identity, connect, greeting }
-}
-
-impl BackendTable {
-    /// The version of the PROXY header that tells the backend who the client is, if one is to.
-    pub(super) fn proxy_header(&self) -> Option<Version> {
-        self.identity.values().into_iter().find_map(Identity::proxy_header)
-    }
 }

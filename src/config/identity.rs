@@ -1,33 +1,51 @@
-//! The names of the ways to tell a backend who the client is.
+//! The ways to tell a backend who the client is.
 
-use crate::proto::proxy_header::Version;
+use crate::proto::{Protocol, proxy_header::Version};
 
 /// One entry of a backend's `identity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
+pub enum Identity {
     /// `none`: not at all.
     None,
     /// `proxy-v1`, `proxy-v2`: by a header in front of the session.
     Proxy(Version),
+    /// `xclient`: by a command of SMTP and LMTP.
+    Xclient,
 }
 
 impl Identity {
-    pub(super) const ALL: [Self; 3] = [Self::None, Self::Proxy(Version::V1), Self::Proxy(Version::V2)];
+    pub(super) const ALL: [Self; 4] = [Self::None, Self::Proxy(Version::V1), Self::Proxy(Version::V2), Self::Xclient];
 
     /// The name used in the configuration.
-    pub(super) const fn name(self) -> &'static str {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Proxy(Version::V1) => "proxy-v1",
             Self::Proxy(Version::V2) => "proxy-v2",
+            Self::Xclient => "xclient",
         }
     }
 
-    /// The version of the header, if this is one.
-    pub(super) const fn proxy_header(self) -> Option<Version> {
+    /// Whether a session of this protocol has it.
+    #[must_use]
+    pub const fn is_for(self, protocol: Protocol) -> bool {
         match self {
-            Self::None => None,
-            Self::Proxy(version) => Some(version),
+            Self::None => false,
+            Self::Proxy(_) => true,
+            Self::Xclient => matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp),
         }
+    }
+
+    /// Whether a mail server that is told so judges the client as it would without mailward, by its rules for relaying too:
+    /// for this, the address must become the one that its connection has.
+    pub(super) const fn takes_the_place(self) -> bool {
+        matches!(self, Self::Proxy(_) | Self::Xclient)
+    }
+
+    /// Whether both can be had at once. Else the first would take the trust from mailward's address that the second
+    /// needs, or say the same again.
+    pub(super) const fn goes_with(self, _other: Self) -> bool {
+        false
     }
 }

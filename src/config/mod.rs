@@ -14,7 +14,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::proto::{Limits, Protocol, proxy_header, smtp::Guard};
+use crate::proto::{Limits, Protocol, proxy_header::Version, smtp::Guard};
 
 mod acme;
 mod error;
@@ -44,6 +44,7 @@ pub use explain::explain;
 pub use file::keys;
 pub use host::Address;
 pub(crate) use host::is_host_name;
+pub use identity::Identity;
 pub use load::{control, load, parse};
 pub use text::{MAX_FILE, Text, TextError};
 pub use tls::{Cipher, Group, Tls, TlsVersion};
@@ -212,10 +213,27 @@ pub struct Backend {
     pub at: Position,
     /// `address`: tried in order.
     pub addresses: Vec<Address>,
-    /// `identity`: the version of the PROXY header that tells the backend who the client is, if one is to.
-    pub proxy_header: Option<proxy_header::Version>,
+    /// `identity`: how the backend is told who the client is; nothing stands for "none".
+    pub identity: Vec<Identity>,
     /// `timeout.connect`: for one address.
     pub connect_timeout: Duration,
     /// `timeout.greeting`: the whole greeting.
     pub greeting_timeout: Duration,
+}
+
+impl Backend {
+    /// The version of the PROXY header in front of a session, if there is to be one.
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<Version> {
+        self.identity.iter().find_map(|identity| match identity {
+            Identity::Proxy(version) => Some(*version),
+            _ => None,
+        })
+    }
+
+    /// Whether it is told so, in sessions of this protocol.
+    #[must_use]
+    pub fn is_told(&self, identity: Identity, protocol: Protocol) -> bool {
+        self.identity.contains(&identity) && identity.is_for(protocol)
+    }
 }

@@ -13,6 +13,7 @@ use super::{
     Backend, Certificate, CertificateSource, Config, HttpListener, Listener, Proxies, Server, Timeouts, Tls,
     file::{BackendTable, CertificateTable, File, List, ListenerTable, ServerTable},
     findings::Findings,
+    identity::Identity,
     machine,
     service::Service,
     setting::Setting,
@@ -274,7 +275,7 @@ fn backend(table: &BackendTable, found: &Findings) -> Backend {
         id: table.id.clone(),
         at: found.position(table.key.offset),
         addresses: table.address.values(),
-        proxy_header: table.proxy_header(),
+        identity: table.identity.values().into_iter().filter(|identity| *identity != Identity::None).collect(),
         connect_timeout: table.connect.value_or(Duration::from_secs(10)),
         greeting_timeout: table.greeting.value_or(minutes(1)),
     }

@@ -1,6 +1,7 @@
 //! The server behind a listener: found, connected and greeted, address after address (spec §3.3, §4.3).
 
 mod extensions;
+mod introduction;
 
 use std::{
     collections::HashSet,
@@ -19,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::extensions::Known;
+use self::{extensions::Known, introduction::Unintroduced};
 use crate::{
     config::{self, Address},
     embedded,
@@ -28,8 +29,8 @@ use crate::{
         dns::Resolver,
     },
     proto::{
-        self, Complaint, Protocol,
-        proxy_header::{self, Connection, Version},
+        self, Complaint, Connection, Protocol,
+        proxy_header::{self, Version},
     },
     telemetry::Throttle,
 };
@@ -77,6 +78,8 @@ pub enum DialFault {
     Down,
     /// It sent something behind its greeting, unasked.
     SpokeUnasked,
+    /// It does not take mailward's word for who the client is.
+    IdentityRefused,
     /// mailward has no descriptor or memory left for a connection. That is not held against the backend.
     Shortage,
 }
@@ -153,15 +156,25 @@ impl Backend {
                 }
             };
             match self.greeting(&mut stream).await {
-                Ok((greeting, end)) if end < greeting.len() => {
-                    self.complain(Complaint::SpokeUnasked);
-                    return Err(DialFault::SpokeUnasked);
-                }
-                Ok((greeting, _)) => return Ok(Some(Dialled { stream, greeting, address })),
+                Ok((greeting, end)) if end < greeting.len() => return Err(self.unusable(Complaint::SpokeUnasked)),
+                Ok((greeting, _)) => match self.introduce(&mut stream, greeting, client).await {
+                    Ok(greeting) => return Ok(Some(Dialled { stream, greeting, address })),
+                    Err(Unintroduced::Lost(reason)) => reasons.push(format!("{address}: {reason}")),
+                    Err(Unintroduced::Unusable(complaint)) => return Err(self.unusable(complaint)),
+                },
                 Err(reason) => reasons.push(format!("{address}: {reason}")),
             }
         }
         Ok(None)
+    }
+
+    /// The backend answers as it must not.
+    fn unusable(&self, complaint: Complaint) -> DialFault {
+        self.complain(complaint);
+        match complaint {
+            Complaint::IdentityRefused => DialFault::IdentityRefused,
+            _ => DialFault::SpokeUnasked,
+        }
     }
 
     /// The places that a configured address means.
@@ -181,7 +194,7 @@ impl Backend {
 
     /// What is written in front of a session for `client`; without one, of mailward's own.
     fn header(&self, client: Option<&Connection<'_>>, stream: &BackendStream) -> Vec<u8> {
-        match (self.config.proxy_header, client) {
+        match (self.config.proxy_header(), client) {
             (None, _) => Vec::new(),
             (Some(Version::V1), None) => {
                 // Postfix takes no line that names nobody. This one is as true.
@@ -288,6 +301,10 @@ impl Backend {
             Complaint::SpokeUnasked => {
                 "it sends more than a greeting before it is asked anything; is it really this protocol, and does it expect \
                  the header of its identity?"
+            }
+            Complaint::IdentityRefused => {
+                "it lets nobody in while mailward may not say who the client is; permit that to mailward's address (Postfix: \
+                 smtpd_authorized_xclient_hosts; Dovecot: login_trusted_networks), or take another identity"
             }
         };
         tracing::warn!(backend = self.id(), protocol = %self.protocol, advice, "the backend cannot be used as it is");

@@ -29,7 +29,7 @@ use crate::{
         drive::{self, Deadlines, Stopped},
         relay::{self, Pace},
     },
-    proto::{self, Complaint, Farewell, Filter, Greeter, Input, Opening, Protocol, Start, proxy_header::Connection},
+    proto::{self, Complaint, Connection, Farewell, Filter, Greeter, Input, Opening, Protocol, Start},
     snapshot::Mail,
     tls::Facts,
 };
@@ -195,6 +195,7 @@ impl Visit {
             }
             Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
             Ok(Err(DialFault::SpokeUnasked)) => Ended(Outcome::BackendLost, "backend-spoke-unasked"),
+            Ok(Err(DialFault::IdentityRefused)) => Ended(Outcome::BackendLost, "identity-refused"),
             Ok(Err(DialFault::Shortage)) => Ended(Outcome::Limited, "shortage"),
             // Not held against the backend: the client may have come late.
             Err(_) => Ended(Outcome::BackendDown, "dial-timeout"),

@@ -9,6 +9,8 @@ pub enum Complaint {
     Preauth,
     /// The backend sent something before it was asked.
     SpokeUnasked,
+    /// The backend does not take mailward's word for who the client is (`identity`).
+    IdentityRefused,
 }
 
 /// The complaint of one session: the first is kept until it is asked for, and no second one follows it.

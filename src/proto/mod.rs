@@ -12,12 +12,14 @@ use std::{fmt, sync::Arc};
 
 mod before_tls;
 mod complaint;
+mod connection;
 mod ending;
 #[cfg(test)]
 mod harness;
 pub mod imap;
 mod input;
 mod inside_tls;
+mod introduction;
 pub mod line;
 mod literal;
 pub mod pop3;
@@ -29,9 +31,11 @@ pub mod tally;
 
 pub use before_tls::{Greeter, Opening, Outcome, Step};
 pub use complaint::Complaint;
+pub use connection::{Connection, Encryption};
 pub use ending::{Ending, Farewell, Violation};
 pub use input::{Emptied, Input};
 pub use inside_tls::{Filter, Flow, Phase, Start, Wire};
+pub use introduction::{Introduced, Introduction};
 
 /// The longest reply of a backend that is taken, greetings and lists included, in bytes.
 const LONGEST_REPLY: usize = 64 * 1024;

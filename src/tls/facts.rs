@@ -2,7 +2,7 @@
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
-use crate::proto::proxy_header::Encryption;
+use crate::proto::Encryption;
 
 /// The outcome of a handshake. Names are those of the documents; peer text is unescaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::config::{
     identity::Identity,
     nearest,
     resolve::Plan,
-    setting::Setting,
+    setting::{Given, Setting},
 };
 
 /// Checks which backend one listener names.
@@ -40,7 +40,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
     let all_known = !plans.is_empty() && plans.iter().all(|plan| plan.backend.is_some() || plan.is_http());
     for backend in &file.backends {
         addresses(backend, found);
-        identity(backend, found);
+        identity(backend, plans, found);
         if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {
             found.warning(&backend.key, "no listener uses it", "name it as the backend of one, or take it out");
         }
@@ -59,13 +59,45 @@ fn addresses(backend: &BackendTable, found: &mut Findings) {
     }
 }
 
-fn identity(backend: &BackendTable, found: &mut Findings) {
+fn identity(backend: &BackendTable, plans: &[Plan<'_>], found: &mut Findings) {
     let Some(list) = backend.identity.given() else { return };
-    if let [first, second, ..] = &list.value[..] {
-        // They are two of "none" and the versions of one header, each of which stands for itself.
+    if let Some((first, second)) = at_odds(&list.value) {
         let what = format!("\"{}\" cannot be had with \"{}\"", second.value.name(), first.value.name());
         found.error(&second.key, what, "name one of them");
-    } else if is_embedded(backend) == Some(true) && list.value.iter().any(|one| one.value != Identity::None) {
-        found.error(&list.key, "means nothing to the embedded mail store", "take it out");
+    } else if list.value.iter().any(|one| one.value != Identity::None) {
+        if is_embedded(backend) == Some(true) {
+            found.error(&list.key, "means nothing to the embedded mail store", "take it out");
+        } else {
+            untold(backend, list, plans, found);
+        }
+    }
+}
+
+/// The first two that cannot be had together.
+fn at_odds(list: &[Given<Identity>]) -> Option<(&Given<Identity>, &Given<Identity>)> {
+    let pairs = list.iter().enumerate().flat_map(|(at, second)| list[..at].iter().map(move |first| (first, second)));
+    pairs.into_iter().find(|(first, second)| !first.value.goes_with(second.value))
+}
+
+/// What no listener of the backend has a use for, and listeners whose sessions would not be told of.
+fn untold(backend: &BackendTable, list: &Given<Vec<Given<Identity>>>, plans: &[Plan<'_>], found: &mut Findings) {
+    let users = plans.iter().filter(|plan| plan.backend.is_some_and(|used| used.id == backend.id));
+    let users: Vec<_> = users.filter_map(|plan| plan.protocol().map(|protocol| (plan, protocol))).collect();
+    if users.is_empty() {
+        return;
+    }
+    for one in &list.value {
+        if !users.iter().any(|(_, protocol)| one.value.is_for(*protocol)) {
+            let what = format!("\"{}\" means nothing on {}", one.value.name(), users[0].1);
+            found.error(&one.key, what, "take it out; proxy-v1 and proxy-v2 are for every protocol");
+            return;
+        }
+    }
+    for (plan, protocol) in users {
+        if !list.value.iter().any(|one| one.value.is_for(protocol)) {
+            let what =
+                format!("leaves the backend without the client on {protocol}, which {} speaks", plan.table.key.path);
+            found.error(&list.key, what, "add one for it, or give the listener a backend of its own");
+        }
     }
 }

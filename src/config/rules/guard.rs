@@ -15,7 +15,8 @@ use crate::{
 pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
     let Some(protocol) = plan.protocol() else { return };
     // A backend that is told who the client is judges it as it would without mailward.
-    let is_told = plan.backend.is_some_and(|backend| backend.proxy_header().is_some());
+    let told = plan.backend.map(|backend| backend.identity.values()).unwrap_or_default();
+    let is_told = told.iter().any(|identity| identity.is_for(protocol) && identity.takes_the_place());
     require_auth(&plan.table.require_auth, protocol, is_told, found);
     let domains = &plan.table.rcpt_domains;
     if domains.is_absent() {

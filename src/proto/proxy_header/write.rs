@@ -1,39 +1,11 @@
 //! Headers that go out, to a backend.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proxy_header::{ProxiedAddress, ProxyHeader, SslInfo, Tlv};
 
 use super::Version;
-
-/// A client's connection.
-#[derive(Clone, Debug)]
-pub struct Connection<'a> {
-    /// The client's address.
-    pub source: SocketAddr,
-    /// The address that it connected to.
-    pub destination: SocketAddr,
-    /// What was negotiated, where the connection has TLS.
-    pub tls: Option<Encryption<'a>>,
-}
-
-/// What was negotiated with a client. Texts that are empty are left out.
-#[derive(Clone, Debug)]
-pub struct Encryption<'a> {
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub version: &'a str,
-    /// The suite, by its name in IANA's registry.
-    pub cipher: Cow<'a, str>,
-    /// The key exchange group.
-    pub group: &'a str,
-    /// The name that the client asked for.
-    pub server_name: &'a str,
-    /// The application protocol that was agreed on.
-    pub application: &'a str,
-}
+use crate::proto::{Connection, Encryption};
 
 /// The header for a connection; for one that is the writer's own where that is `None`. (There are receivers that take no
 /// line without addresses.)
@@ -106,6 +78,8 @@ fn short(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::proto::proxy_header::{Header, extent, read};
 

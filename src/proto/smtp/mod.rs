@@ -15,6 +15,7 @@ mod path;
 mod probe;
 mod reply;
 mod words;
+mod xclient;
 
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,4 @@ pub use greeter::SmtpGreeter;
 pub use guard::{DomainPattern, Guard};
 pub use probe::{Probe, Probed};
 pub use reply::greeting_end;
+pub use xclient::Xclient;

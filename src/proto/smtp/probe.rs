@@ -24,8 +24,7 @@ impl Probe {
     /// A probe that calls itself `hostname` (`server.hostname`).
     #[must_use]
     pub fn new(protocol: Protocol, hostname: &str) -> Self {
-        let verb = if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" };
-        Self { hello: format!("{verb} {hostname}\r\n").into_bytes(), asked: false }
+        Self { hello: hello(protocol, hostname), asked: false }
     }
 
     /// Uses up the replies in `input` and writes the commands to `output`.
@@ -47,6 +46,12 @@ impl Probe {
         }
         Ok(Probed::More)
     }
+}
+
+/// The command by which a client that calls itself `hostname` asks for the list.
+pub(super) fn hello(protocol: Protocol, hostname: &str) -> Vec<u8> {
+    let verb = if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" };
+    format!("{verb} {hostname}\r\n").into_bytes()
 }
 
 #[cfg(test)]

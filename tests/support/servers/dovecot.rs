@@ -26,6 +26,7 @@ pub struct Dovecot {
 pub struct DovecotBuilder {
     refuse_plaintext: bool,
     trusted: Option<String>,
+    relay: Option<SocketAddr>,
     further: String,
 }
 
@@ -37,6 +38,7 @@ struct Ports {
     sieve: Port,
     sasl: Port,
     proxied: Port,
+    submission: Port,
 }
 
 impl Dovecot {
@@ -78,6 +80,11 @@ impl Dovecot {
     /// Where Postfix asks whether a password is right (Dovecot's own protocol).
     pub fn sasl(&self) -> SocketAddr {
         self.ports.sasl.address()
+    }
+
+    /// Where submission is served by a Dovecot that was told where to relay.
+    pub fn submission(&self) -> SocketAddr {
+        self.ports.submission.address()
     }
 
     /// The messages in a user's INBOX as stored, with CRLF line ends, oldest first.
@@ -124,6 +131,12 @@ impl DovecotBuilder {
         self
     }
 
+    /// Serves submission too, and relays what it takes to this address.
+    pub fn relay_to(mut self, address: SocketAddr) -> Self {
+        self.relay = Some(address);
+        self
+    }
+
     /// Adds lines to the end of the configuration.
     pub fn further(mut self, lines: &str) -> Self {
         self.further += lines;
@@ -162,7 +175,9 @@ impl DovecotBuilder {
             ("SASL", number(&ports.sasl)),
             ("PROXIED", number(&ports.proxied)),
         ];
-        fill("dovecot/dovecot.conf", &values.each_ref().map(|(name, value)| (*name, value.as_str()))) + &self.further
+        fill("dovecot/dovecot.conf", &values.each_ref().map(|(name, value)| (*name, value.as_str())))
+            + &self.relay.map(|address| submission(ports.submission.number(), address)).unwrap_or_default()
+            + &self.further
     }
 }
 
@@ -175,8 +190,20 @@ impl Ports {
             sieve: reserve_port(),
             sasl: reserve_port(),
             proxied: reserve_port(),
+            submission: reserve_port(),
         }
     }
+}
+
+/// The lines that make it serve submission.
+fn submission(port: u16, relay: SocketAddr) -> String {
+    format!(
+        "protocols = $protocols submission\n\
+         submission_relay_host = {}\nsubmission_relay_port = {}\n\
+         service submission-login {{\n  inet_listener submission {{\n    port = {port}\n  }}\n}}\n",
+        relay.ip(),
+        relay.port()
+    )
 }
 
 /// Whether a server at this address begins with these words.
