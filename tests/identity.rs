@@ -205,6 +205,56 @@ fn dovecot_sees_the_client_by_xclient() {
 }
 
 #[test]
+fn dovecot_sees_the_client_by_id_whatever_the_client_says() {
+    let dovecot = Dovecot::builder().trust("127.0.0.1").start();
+    let gateway = Gateway::builder()
+        .listener("imap", "imap", dovecot.imap())
+        .backend("imap", "identity = \"imap-id\"")
+        .implicit("imaps", "imap", dovecot.imap())
+        .backend("imaps", "identity = \"imap-id\"")
+        .start();
+    for (listener, user) in [("imap", "alice"), ("imaps", "bob")] {
+        let mut talk = imap(&gateway, listener);
+        let lie = "ID (\"name\" \"x\" \"X-Originating-IP\" \"203.0.113.9\" \"x-originating-port\" {1+}\r\n1 \"x-session-id\" \"y\")";
+        let answer = talk.send(format!("a {lie}\r\n")).until("a OK");
+        assert!(answer.contains("* ID ") && !answer.contains("\ni "), "{answer}");
+        talk.send(format!("l LOGIN {user} \"{PASSWORD}\"\r\n")).until("l OK");
+        talk.send(format!("b {lie}\r\n")).until("b ");
+        talk.send("o LOGOUT\r\n").until("o OK");
+        await_log(|| dovecot.log(), &format!("Login: user=<{user}>, method=PLAIN, rip=127.0.0.7, lip=127.0.0.1"));
+    }
+    assert!(!dovecot.log().contains("203.0.113"), "{}", dovecot.log());
+}
+
+#[test]
+fn an_imap_server_that_does_not_take_id_is_not_used_without() {
+    let backend = Fake::start(|mut talk, number| {
+        talk.send("* OK ready\r\n").expect("i ID (\"x-originating-ip\" \"127.0.0.7\" ");
+        match number {
+            0 => talk.send("i BAD what?\r\n").closes(),
+            1 => talk.send("* ID NIL\r\ni OK\r\n* CAPABILITY IMAP4rev1\r\n").closes(),
+            _ => {
+                talk.send("* ID NIL\r\ni OK\r\n").expect("a NOOP");
+                talk.send("a OK\r\n");
+            }
+        }
+    });
+    let gateway = Gateway::builder()
+        .implicit("imaps", "imap", backend.address())
+        .backend("imaps", "identity = \"imap-id\"")
+        .start();
+    for (number, reason) in ["identity-refused", "backend-spoke-unasked"].into_iter().enumerate() {
+        let mut talk = client(&gateway, "imaps").tls(gateway.authority.roots());
+        talk.expect("* BYE [UNAVAILABLE]");
+        talk.closes();
+        assert_eq!(gateway.nth_session("imaps", number)["reason"], reason);
+    }
+    let mut talk = client(&gateway, "imaps").tls(gateway.authority.roots());
+    talk.expect("* OK ready");
+    talk.ask("a NOOP", "a OK");
+}
+
+#[test]
 fn a_backend_that_does_not_take_xclient_is_not_used_without() {
     let lists = Fake::start(|mut talk, _| {
         talk.send("220 backend\r\n").expect("EHLO ");

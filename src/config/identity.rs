@@ -11,10 +11,13 @@ pub enum Identity {
     Proxy(Version),
     /// `xclient`: by a command of SMTP and LMTP.
     Xclient,
+    /// `imap-id`: by a command of IMAP, as Dovecot has it.
+    ImapId,
 }
 
 impl Identity {
-    pub(super) const ALL: [Self; 4] = [Self::None, Self::Proxy(Version::V1), Self::Proxy(Version::V2), Self::Xclient];
+    pub(super) const ALL: [Self; 5] =
+        [Self::None, Self::Proxy(Version::V1), Self::Proxy(Version::V2), Self::Xclient, Self::ImapId];
 
     /// The name used in the configuration.
     #[must_use]
@@ -24,6 +27,7 @@ impl Identity {
             Self::Proxy(Version::V1) => "proxy-v1",
             Self::Proxy(Version::V2) => "proxy-v2",
             Self::Xclient => "xclient",
+            Self::ImapId => "imap-id",
         }
     }
 
@@ -34,6 +38,7 @@ impl Identity {
             Self::None => false,
             Self::Proxy(_) => true,
             Self::Xclient => matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp),
+            Self::ImapId => matches!(protocol, Protocol::Imap),
         }
     }
 
@@ -43,9 +48,9 @@ impl Identity {
         matches!(self, Self::Proxy(_) | Self::Xclient)
     }
 
-    /// Whether both can be had at once. Else the first would take the trust from mailward's address that the second
-    /// needs, or say the same again.
-    pub(super) const fn goes_with(self, _other: Self) -> bool {
-        false
+    /// Whether both can be had at once: in one session there is one way, since once the backend takes the client's address
+    /// for the connection's, it believes nothing more that only mailward may say.
+    pub(super) const fn goes_with(self, other: Self) -> bool {
+        matches!((self, other), (Self::Xclient, Self::ImapId) | (Self::ImapId, Self::Xclient))
     }
 }

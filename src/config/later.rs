@@ -3,7 +3,7 @@
 //! A line leaves this table in the commit that brings what it names.
 
 /// A key (`*` stands for an id, or for any key of a table), or a key and one of its values, and what it is about.
-const LATER: [(&str, &str); 25] = [
+const LATER: [(&str, &str); 24] = [
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
     ("resolver", "ask a DNS resolver of its own"),
@@ -25,7 +25,6 @@ const LATER: [(&str, &str); 25] = [
     ("server.listener.*.hide-extensions", "hide further extensions"),
     ("server.listener.*.tls.client-ca", "ask for client certificates"),
     ("server.listener.*.tls.client-auth", "ask for client certificates"),
-    ("backend.*.identity=imap-id", "tell a backend in this way who the client is"),
     ("backend.*.identity=transparent", "tell a backend in this way who the client is"),
     ("backend.*.identity=received", "tell a backend in this way who the client is"),
     ("backend.*.tls.*", "speak TLS to a backend"),
@@ -66,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_value_is_refused_by_itself_or_with_its_whole_key() {
-        assert!(value("backend.old.identity", "imap-id").is_some());
+        assert!(value("backend.old.identity", "transparent").is_some());
         assert!(value("backend.old.identity", "none").is_none());
         assert!(value("backend.old.tls.mode", "starttls").is_some());
         assert!(value("backend.old.tls.mode", "none").is_none());

@@ -3,13 +3,15 @@
 //! Promises that the session begins only once the backend has agreed, that each of its answers is taken whole and alone,
 //! and that of the dialogue nothing reaches the client but the greeting that is in force after it.
 
-use super::{Complaint, Connection, Input, Protocol, Violation, smtp};
+use super::{Complaint, Connection, Input, Protocol, Violation, imap, smtp};
 
 /// The dialogue, from the client's side.
 #[derive(Debug)]
 pub enum Introduction {
     /// `XCLIENT`, in SMTP and LMTP.
     Xclient(smtp::Xclient),
+    /// `ID`, in IMAP.
+    Id(imap::Identification),
 }
 
 /// What an [`Introduction`] came to.
@@ -30,6 +32,12 @@ impl Introduction {
         Self::Xclient(smtp::Xclient::new(protocol, hostname, client))
     }
 
+    /// By ID.
+    #[must_use]
+    pub fn by_id(client: &Connection<'_>) -> Self {
+        Self::Id(imap::Identification::new(client))
+    }
+
     /// Takes the backend's whole greeting and writes what is said first to `output`. A greeting that does not welcome
     /// anybody is what it comes to.
     ///
@@ -38,6 +46,7 @@ impl Introduction {
     pub fn begin(&mut self, greeting: Vec<u8>, output: &mut Vec<u8>) -> Result<Introduced, Violation> {
         match self {
             Self::Xclient(xclient) => xclient.begin(greeting, output),
+            Self::Id(identification) => identification.begin(greeting, output),
         }
     }
 
@@ -48,6 +57,7 @@ impl Introduction {
     pub fn step(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Introduced, Violation> {
         match self {
             Self::Xclient(xclient) => xclient.step(input, output),
+            Self::Id(identification) => identification.step(input),
         }
     }
 }

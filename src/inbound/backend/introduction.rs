@@ -39,8 +39,13 @@ impl Backend {
     }
 
     fn introduction(&self, client: &Connection<'_>) -> Option<Introduction> {
-        let xclient = self.config.is_told(Identity::Xclient, self.protocol);
-        xclient.then(|| Introduction::by_xclient(self.protocol, &self.hostname, client))
+        if self.config.is_told(Identity::Xclient, self.protocol) {
+            Some(Introduction::by_xclient(self.protocol, &self.hostname, client))
+        } else if self.config.is_told(Identity::ImapId, self.protocol) {
+            Some(Introduction::by_id(client))
+        } else {
+            None
+        }
     }
 }
 

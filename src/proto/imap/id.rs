@@ -70,7 +70,7 @@ fn written(name: &[u8], value: Option<&[u8]>) -> Option<Vec<u8>> {
 }
 
 /// `value` as a quoted string, if it can be one.
-fn quote(value: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn quote(value: &[u8]) -> Option<Vec<u8>> {
     let mut quoted = vec![b'"'];
     for &byte in value {
         match byte {
