@@ -3,6 +3,7 @@
 //! One control thread owns everything that changes; the workers only accept and serve. Both see the configuration
 //! through one `ArcSwap`, and what the process is doing through one watch channel.
 
+mod checks;
 mod commands;
 mod control;
 mod descriptors;
@@ -29,6 +30,7 @@ use tokio::{
 
 pub use self::descriptors::fits as descriptors_fit;
 use self::{
+    checks::Checks,
     control::{Control, Signals},
     lookout::Lookout,
     worker::Worker,
@@ -175,6 +177,7 @@ impl Server {
         let bound = Arc::new(Mutex::new(HashMap::new()));
         let mut control = Control {
             path: path.to_owned(),
+            checks: Checks::default(),
             keepers: Keepers::new(lasting.answers.clone()),
             lasting,
             lookout: Lookout::new(built.sources),

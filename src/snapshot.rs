@@ -10,7 +10,8 @@ use crate::{
     acme::Answers,
     config::{Config, Problems},
     embedded,
-    inbound::occupancy::Occupancy,
+    inbound::{backend::Pool, occupancy::Occupancy},
+    proto::Protocol,
     tls::{CertStore, Certificates, Sources, TicketKeys},
 };
 
@@ -38,6 +39,8 @@ pub struct Lasting {
     tickets: TicketKeys,
     store: embedded::Store,
     occupancies: Mutex<HashMap<String, Arc<Occupancy>>>,
+    /// What is known of backends' addresses, by the backend's id and the protocol that is spoken to it.
+    pools: Mutex<HashMap<(String, Protocol), Arc<Pool>>>,
 }
 
 impl Default for Lasting {
@@ -47,6 +50,7 @@ impl Default for Lasting {
             tickets: TicketKeys::default(),
             store: embedded::Store::new("localhost"),
             occupancies: Mutex::default(),
+            pools: Mutex::default(),
         }
     }
 }
@@ -55,6 +59,12 @@ impl Lasting {
     fn occupancy(&self, listener: &str) -> Arc<Occupancy> {
         let mut all = self.occupancies.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(listener.to_owned()).or_default().clone()
+    }
+
+    fn pool(&self, backend: &str, protocol: Protocol) -> Arc<Pool> {
+        let mut all = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = |(id, protocol): &(String, Protocol)| Arc::new(Pool::new(id, *protocol));
+        all.entry((backend.to_owned(), protocol)).or_insert_with_key(new).clone()
     }
 }
 
@@ -102,6 +112,11 @@ impl Snapshot {
     #[must_use]
     pub fn entry(&self, id: &str) -> Option<&Arc<Entry>> {
         self.entries.get(id)
+    }
+
+    /// Every listener.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values()
     }
 
     /// Every socket that is to be open.

@@ -10,9 +10,10 @@ use std::{
 
 use mailward::{
     config::{
-        self, Address, CertificateSource, Challenge, Cipher, Config, DnsProvider, Exec, Group, Identity, KeyType,
-        Listener, Problems, Rfc2136, TlsVersion, TsigAlgorithm,
+        self, Address, Backend, CertificateSource, Challenge, Check, Cipher, Config, DnsProvider, Exec, Group,
+        Identity, KeyType, Listener, Problems, Rfc2136, TlsVersion, TsigAlgorithm,
     },
+    policy::balance::Order,
     proto::{Protocol, proxy_header::Version, smtp::DomainPattern},
 };
 use toml::de::{DeTable, DeValue};
@@ -49,6 +50,10 @@ fn good(name: &str) -> Config {
 
 fn listener(config: &Config, id: &str) -> Listener {
     config.listeners.get(id).unwrap().clone()
+}
+
+fn addresses(backend: &Backend) -> Vec<&Address> {
+    backend.members.iter().map(|member| &member.address).collect()
 }
 
 fn seconds(count: u64) -> Duration {
@@ -136,7 +141,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((tls.versions, tls.ciphers), (TlsVersion::ALL.to_vec(), Cipher::ALL.to_vec()));
     let backend = &config.backends["mail"];
     assert_eq!((backend.connect_timeout, backend.greeting_timeout), (seconds(10), seconds(60)));
-    assert_eq!(backend.addresses, [Address::Ip("10.0.0.5".parse().unwrap(), None)]);
+    assert_eq!(addresses(backend), [&Address::Ip("10.0.0.5".parse().unwrap(), None)]);
+    assert_eq!((backend.order, backend.slow_start, backend.check), (Order::InOrder, None, None));
 }
 
 #[test]
@@ -263,7 +269,7 @@ fn recipient_domains_are_kept_in_lower_case() {
     ];
     assert_eq!(listener(&config, "smtp").guard.rcpt_domains.as_deref(), Some(&domains[..]));
     assert_eq!(listener(&config, "demo").guard.rcpt_domains, None);
-    assert_eq!(config.backends["store"].addresses, [Address::Embedded]);
+    assert_eq!(addresses(&config.backends["store"]), [&Address::Embedded]);
 }
 
 #[test]
@@ -315,14 +321,14 @@ fn paths_and_macros_are_relative_to_the_file() {
     let folder = fixtures("good");
     let config = good("macros.toml");
     assert_eq!(config.server.hostname, "mail.example.org");
-    assert_eq!(config.backends["mail"].addresses, [Address::Name("mail.example.org".to_owned(), Some(143))]);
+    assert_eq!(addresses(&config.backends["mail"]), [&Address::Name("mail.example.org".to_owned(), Some(143))]);
     let CertificateSource::Pair { cert, private_key } = &config.certificates["main"].source else {
         panic!("a pair was asked for");
     };
     assert_eq!(cert.files(), [folder.join("hostname.txt"), folder.join("no-such-file")]);
     assert!(cert.read().is_err());
     assert!(private_key.read().unwrap().contains("not read before it is wanted"));
-    let unix = &good("overrides.toml").backends["mail"].addresses[2];
+    let unix = &good("overrides.toml").backends["mail"].members[2].address;
     assert_eq!(*unix, Address::Unix(folder.join("imap.sock")));
     let CertificateSource::Directory(hosted) = &good("protocols.toml").certificates["hosted"].source else {
         panic!("a directory was asked for");
@@ -345,6 +351,7 @@ fn explain_shows_what_holds_in_the_end() {
     let expected = format!(
         "replaces: imap on 192.0.2.1:144, [2001:db8::1]:144
   backend           mail at 10.0.0.5:1143, then imap.internal:143, then unix:{}/imap.sock (identity none, connect 3s, greeting 9s)
+  addresses         in-order; no slow start; not checked
   tls               implicit: from the first byte
   tls.timeout       5s
   versions          TLSv1.3, TLSv1.2
@@ -393,6 +400,26 @@ fn a_backend_is_told_nothing_unless_the_file_says_so() {
 }
 
 #[test]
+fn addresses_have_weights_and_an_order() {
+    let config = good("balance.toml");
+    let of = |id: &str| config.backends[id].clone();
+    let weights = |id: &str| of(id).members.iter().map(|member| member.weight).collect::<Vec<_>>();
+    assert_eq!((of("turns").order, weights("turns")), (Order::RoundRobin, vec![3, 1, 0]));
+    assert_eq!((of("least").order, weights("least")), (Order::LeastSessions, vec![256, 1]));
+    assert_eq!((of("order").order, weights("order")), (Order::InOrder, vec![1, 0]));
+    assert_eq!(of("turns").check, Some(Check { interval: seconds(30), timeout: seconds(5) }));
+    assert_eq!(of("least").check, Some(Check { interval: seconds(60), timeout: seconds(10) }));
+    assert_eq!((of("turns").slow_start, of("least").slow_start), (Some(seconds(60)), None));
+    let explained = config::explain(&config);
+    let turns = explained.split("\n\n").find(|part| part.starts_with("imap: ")).unwrap();
+    let expected = "
+  backend           turns at 10.0.0.5:143 (weight 3), imap.internal:1143, 10.0.0.7:143 (weight 0) (identity none, \
+         connect 10s, greeting 1m)
+  addresses         round-robin; slow start 1m; checked every 30s (timeout 5s)\n";
+    assert!(turns.contains(expected), "{turns}");
+}
+
+#[test]
 fn explain_shows_what_is_asked_of_an_authority() {
     let explained = config::explain(&good("acme.toml"));
     let update = explained.split("\n\n").find(|part| part.starts_with("acme.update: ")).unwrap();
@@ -429,7 +456,7 @@ fn the_shipped_file_runs_as_it_stands() {
         let unprivileged = |address: &std::net::SocketAddr| address.ip().is_loopback() && address.port() > 1024;
         assert!(listener.bind.iter().all(unprivileged), "{}", listener.id);
         assert_eq!(listener.tls.as_ref().unwrap().implicit, listener.id.ends_with('s'), "{}", listener.id);
-        assert_eq!(config.backends[&listener.backend].addresses, [Address::Embedded]);
+        assert_eq!(addresses(&config.backends[&listener.backend]), [&Address::Embedded]);
     }
 }
 

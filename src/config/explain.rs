@@ -4,10 +4,13 @@ mod acme;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{Config, HttpListener, Listener, Proxies, Tls, tls::TlsVersion};
-use crate::proto::{
-    Limits, Protocol,
-    smtp::{DomainPattern, Guard},
+use super::{Config, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
+use crate::{
+    policy::balance::Order,
+    proto::{
+        Limits, Protocol,
+        smtp::{DomainPattern, Guard},
+    },
 };
 
 /// The effective settings of every listener, after defaults and overrides, for a human to read.
@@ -39,6 +42,7 @@ pub fn explain(config: &Config) -> String {
 fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     let _ = writeln!(text, "\n{}: {} on {}", listener.id, listener.protocol, listed(&listener.bind));
     row(text, "backend", &backend(config, listener));
+    row(text, "addresses", &addresses(config, listener));
     proxies(text, &listener.proxies);
     row(text, "tls", encryption(listener));
     if let Some(tls) = &listener.tls {
@@ -82,10 +86,10 @@ fn row(text: &mut String, name: &str, value: &str) {
 
 fn backend(config: &Config, listener: &Listener) -> String {
     let Some(backend) = config.backends.get(&listener.backend) else { return listener.backend.clone() };
-    let addresses: Vec<_> =
-        backend.addresses.iter().map(|address| address.resolved(listener.protocol).to_string()).collect();
+    let all: Vec<_> = backend.members.iter().map(|one| member(one, listener.protocol)).collect();
+    let between = if backend.order == Order::InOrder { ", then " } else { ", " };
     let (connect, greeting) = (spelled(backend.connect_timeout), spelled(backend.greeting_timeout));
-    let (id, addresses) = (&backend.id, addresses.join(", then "));
+    let (id, addresses) = (&backend.id, all.join(between));
     let told = backend.identity.iter().filter(|identity| identity.is_for(listener.protocol));
     let told: Vec<_> = told.map(|identity| identity.name()).collect();
     let identity = if told.is_empty() { "none".to_owned() } else { told.join(" and ") };
@@ -97,6 +101,21 @@ fn proxies(text: &mut String, proxies: &Proxies) {
         let value = format!("required from {} within {}", listed(&proxies.networks), spelled(proxies.timeout));
         row(text, "PROXY header", &value);
     }
+}
+
+fn member(member: &Member, protocol: Protocol) -> String {
+    let address = member.address.resolved(protocol);
+    if member.weight == 1 { address.to_string() } else { format!("{address} (weight {})", member.weight) }
+}
+
+fn addresses(config: &Config, listener: &Listener) -> String {
+    let Some(backend) = config.backends.get(&listener.backend) else { return String::new() };
+    let slow_start =
+        backend.slow_start.map_or("no slow start".to_owned(), |time| format!("slow start {}", spelled(time)));
+    let check = backend.check.map_or("not checked".to_owned(), |check| {
+        format!("checked every {} (timeout {})", spelled(check.interval), spelled(check.timeout))
+    });
+    format!("{}; {slow_start}; {check}", backend.order.name())
 }
 
 fn encryption(listener: &Listener) -> &'static str {

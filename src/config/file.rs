@@ -24,6 +24,7 @@ use super::{
     text::Text,
     word::one_of,
 };
+use crate::policy::balance::Order;
 
 /// A list, each member with its place.
 pub(super) type List<T> = Setting<Vec<Given<T>>>;
@@ -79,11 +80,30 @@ pub(super) struct CertificateTable {
 pub(super) struct BackendTable {
     pub(super) id: String,
     pub(super) key: Key,
-    pub(super) address: List<Address>,
+    pub(super) address: List<MemberTable>,
+    pub(super) order: Setting<Order>,
+    pub(super) slow_start: Setting<Duration>,
+    pub(super) check: CheckTable,
     pub(super) identity: List<Identity>,
     pub(super) connect: Setting<Duration>,
     pub(super) greeting: Setting<Duration>,
 }
+
+/// One `address` of a backend.
+#[derive(Clone)]
+pub(super) struct MemberTable {
+    pub(super) address: Address,
+    pub(super) weight: Setting<u64>,
+}
+
+/// `check.*` of a backend.
+pub(super) struct CheckTable {
+    pub(super) interval: Setting<Duration>,
+    pub(super) timeout: Setting<Duration>,
+}
+
+/// More than anybody needs to tell servers apart.
+const HEAVIEST: u64 = 256;
 
 /// Walks the whole file.
 pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
@@ -173,6 +193,27 @@ fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
     // It has one value so far, the default, so that there is nothing to keep.
     table.within("tls", |table| table.word("mode", |name| one_of(name, &["none"], |name| name)));
     let (connect, greeting) = table.within("timeout", |table| (table.duration("connect"), table.duration("greeting")));
-    let address = table.list("address", |text| host::parse_address(text, base));
-    BackendTable { id: id.to_owned(), key: table.key.clone(), address, identity, connect, greeting }
+    BackendTable {
+        id: id.to_owned(),
+        key: table.key.clone(),
+        address: members(table, base),
+        order: table.word("order", |name| one_of(name, &Order::ALL, Order::name)),
+        slow_start: table.duration("slow-start"),
+        check: table.within("check", |table| CheckTable {
+            interval: table.duration("interval"),
+            timeout: table.duration("timeout"),
+        }),
+        identity,
+        connect,
+        greeting,
+    }
+}
+
+fn members(table: &mut Section<'_, '_>, base: &Path) -> List<MemberTable> {
+    let parse = |text: &str| host::parse_address(text, base);
+    let members = table.mixed("address", "address", parse, |table| table.count("weight", 0..=HEAVIEST));
+    members.map(|list| {
+        let member = |Given { value: (address, weight), key }| Given { value: MemberTable { address, weight }, key };
+        list.into_iter().map(member).collect()
+    })
 }

@@ -14,7 +14,10 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::proto::{Limits, Protocol, proxy_header::Version, smtp::Guard};
+use crate::{
+    policy::balance::Order,
+    proto::{Limits, Protocol, proxy_header::Version, smtp::Guard},
+};
 
 mod acme;
 mod error;
@@ -211,8 +214,14 @@ pub struct Backend {
     pub id: String,
     /// Where it stands in the file.
     pub at: Position,
-    /// `address`: tried in order.
-    pub addresses: Vec<Address>,
+    /// `address`, in the order of the file.
+    pub members: Vec<Member>,
+    /// `order`: which of them a session goes to.
+    pub order: Order,
+    /// `slow-start`: how long an address that has come back takes until it has its whole share.
+    pub slow_start: Option<Duration>,
+    /// `check.*`; `None` where addresses are not checked.
+    pub check: Option<Check>,
     /// `identity`: how the backend is told who the client is; nothing stands for "none".
     pub identity: Vec<Identity>,
     /// `timeout.connect`: for one address.
@@ -236,4 +245,22 @@ impl Backend {
     pub fn is_told(&self, identity: Identity, protocol: Protocol) -> bool {
         self.identity.contains(&identity) && identity.is_for(protocol)
     }
+}
+
+/// One `address` of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is.
+    pub address: Address,
+    /// `weight`: its share of the sessions in proportion to the others; 0 gets no new ones.
+    pub weight: u32,
+}
+
+/// `check.*` of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// `interval`: the time between two checks of an address.
+    pub interval: Duration,
+    /// `timeout`: a whole check.
+    pub timeout: Duration,
 }

@@ -10,8 +10,9 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Backend, Certificate, CertificateSource, Config, HttpListener, Listener, Proxies, Server, Timeouts, Tls,
-    file::{BackendTable, CertificateTable, File, List, ListenerTable, ServerTable},
+    Backend, Certificate, CertificateSource, Check, Config, HttpListener, Listener, Member, Proxies, Server, Timeouts,
+    Tls,
+    file::{BackendTable, CertificateTable, CheckTable, File, List, ListenerTable, MemberTable, ServerTable},
     findings::Findings,
     identity::Identity,
     machine,
@@ -20,9 +21,12 @@ use super::{
     shared::{LimitKeys, SharedKeys, TimeoutKeys, TlsKeys},
     tls::{Cipher, Group, TlsVersion},
 };
-use crate::proto::{
-    Limits, Protocol,
-    smtp::{DomainPattern, Guard},
+use crate::{
+    policy::balance::Order,
+    proto::{
+        Limits, Protocol,
+        smtp::{DomainPattern, Guard},
+    },
 };
 
 /// A listener with what it is made of, for the rules and for [`resolve`].
@@ -274,9 +278,22 @@ fn backend(table: &BackendTable, found: &Findings) -> Backend {
     Backend {
         id: table.id.clone(),
         at: found.position(table.key.offset),
-        addresses: table.address.values(),
+        members: table.address.values().iter().map(member).collect(),
+        order: table.order.value_or(Order::InOrder),
+        slow_start: table.slow_start.given().map(|time| time.value),
+        check: check(&table.check),
         identity: table.identity.values().into_iter().filter(|identity| *identity != Identity::None).collect(),
         connect_timeout: table.connect.value_or(Duration::from_secs(10)),
         greeting_timeout: table.greeting.value_or(minutes(1)),
     }
+}
+
+fn member(table: &MemberTable) -> Member {
+    let weight = u32::try_from(table.weight.value_or(1)).unwrap_or(u32::MAX);
+    Member { address: table.address.clone(), weight }
+}
+
+fn check(table: &CheckTable) -> Option<Check> {
+    let interval = table.interval.given()?.value;
+    Some(Check { interval, timeout: table.timeout.value_or(Duration::from_secs(10)) })
 }

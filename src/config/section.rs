@@ -13,6 +13,7 @@ use super::{
     word::{Refusal, quoted},
 };
 
+mod mixed;
 mod read;
 
 /// One table of the file, or the absence of one.

@@ -18,6 +18,15 @@ pub(super) struct Given<T> {
 }
 
 impl<T> Setting<T> {
+    /// The setting with what `make` makes of its value.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Setting<U> {
+        match self {
+            Self::Absent => Setting::Absent,
+            Self::Wrong => Setting::Wrong,
+            Self::Given(Given { value, key }) => Setting::Given(Given { value: make(value), key }),
+        }
+    }
+
     /// The value, if there is a good one.
     pub(super) fn given(&self) -> Option<&Given<T>> {
         match self {

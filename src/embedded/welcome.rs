@@ -50,5 +50,8 @@ pub fn text(config: &Config, addresses: impl Fn(&str) -> Vec<SocketAddr>) -> Str
 }
 
 fn is_embedded(config: &Config, listener: &Listener) -> bool {
-    config.backends.get(&listener.backend).is_some_and(|backend| backend.addresses.contains(&Address::Embedded))
+    config
+        .backends
+        .get(&listener.backend)
+        .is_some_and(|backend| backend.members.iter().any(|member| member.address == Address::Embedded))
 }

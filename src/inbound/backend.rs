@@ -1,18 +1,15 @@
 //! The server behind a listener: found, connected and greeted, address after address (spec §3.3, §4.3).
 
+mod check;
 mod extensions;
 mod introduction;
+mod pool;
+mod target;
 
 use std::{
     collections::HashSet,
-    fmt::{self, Display},
     io,
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{
@@ -21,22 +18,24 @@ use tokio::{
 };
 
 use self::{extensions::Known, introduction::Unintroduced};
+pub use self::{
+    pool::{Hold, Pool},
+    target::Target,
+};
 use crate::{
-    config::{self, Address},
+    config::{self, Member},
     embedded,
     net::{
         connect::{self, BackendStream},
         dns::Resolver,
     },
+    policy::balance::Order,
     proto::{
         self, Complaint, Connection, Protocol,
         proxy_header::{self, Version},
     },
     telemetry::Throttle,
 };
-
-/// How long a backend counts as down after no address of it answered: new clients are told so at once meanwhile.
-const DOWN_FOR: Duration = Duration::from_secs(2);
 
 /// The most that is read for a greeting at once.
 const READ: usize = 4096;
@@ -48,14 +47,11 @@ const PIPE: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Backend {
     config: Arc<config::Backend>,
+    settings: Arc<proto::Settings>,
     protocol: Protocol,
-    hostname: String,
     store: embedded::Store,
+    pool: Arc<Pool>,
     extensions: Known,
-    born: Instant,
-    /// Milliseconds after `born` until which it counts as down.
-    down_until: AtomicU64,
-    failing: AtomicBool,
     shortages: Throttle,
     complained: Mutex<HashSet<Complaint>>,
 }
@@ -67,8 +63,8 @@ pub struct Dialled {
     pub stream: BackendStream,
     /// Its whole greeting, and nothing behind it.
     pub greeting: Vec<u8>,
-    /// The address, as configured or resolved, for the log.
-    pub address: String,
+    /// The hold on its address; to be kept for as long as the session lasts.
+    pub hold: Hold,
 }
 
 /// Why no backend could be had.
@@ -85,18 +81,21 @@ pub enum DialFault {
 }
 
 impl Backend {
-    /// A backend of which nothing is known yet, as one listener's protocol sees it.
+    /// A backend as one listener sees it, with what is known of its addresses.
     #[must_use]
-    pub fn new(config: Arc<config::Backend>, protocol: Protocol, hostname: String, store: embedded::Store) -> Self {
+    pub fn new(
+        config: Arc<config::Backend>,
+        settings: Arc<proto::Settings>,
+        store: embedded::Store,
+        pool: Arc<Pool>,
+    ) -> Self {
         Self {
             config,
-            protocol,
-            hostname,
+            protocol: settings.protocol,
+            settings,
             store,
+            pool,
             extensions: Known::default(),
-            born: Instant::now(),
-            down_until: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
             shortages: Throttle::default(),
             complained: Mutex::default(),
         }
@@ -108,64 +107,66 @@ impl Backend {
         &self.config.id
     }
 
-    /// Whether no address answered a moment ago.
+    /// Whether a client can be told at once that there is nobody for it: every address is left out.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.age() < self.down_until.load(Ordering::Relaxed)
+        let mut open = self.config.members.iter().filter(|member| member.weight > 0);
+        open.all(|member| self.pool.is_out(&self.named(&member.address)))
     }
 
-    /// Connects for `client` to the first address that greets.
+    /// Connects for `client` to the address whose turn it is, or else to another, until one greets.
     ///
     /// # Errors
-    /// [`DialFault`]; the reasons are logged when the backend begins to fail.
+    /// [`DialFault`]; why an address does not answer is logged when it begins to fail.
     pub async fn dial(&self, resolver: &Resolver, client: &Connection<'_>) -> Result<Dialled, DialFault> {
-        let mut reasons = Vec::new();
-        for address in &self.config.addresses {
-            if let Some(dialled) = self.try_address(address, resolver, client, &mut reasons).await? {
-                self.answered();
-                return Ok(dialled);
+        // In order, one in its slow start is left to others first, where there are others.
+        let passes: &[bool] = if self.config.slow_start.is_some() { &[false, true] } else { &[true] };
+        for eager in passes {
+            for members in self.groups() {
+                let mut candidates = self.candidates(members, resolver).await?;
+                while let Some(hold) = self.pool.choose(&self.config, &mut candidates, *eager) {
+                    if let Some(dialled) = self.attempt(hold, client).await? {
+                        return Ok(dialled);
+                    }
+                }
             }
         }
-        self.failed(&reasons);
+        self.pool.none_answers();
         Err(DialFault::Down)
     }
 
-    /// Dials one configured address, which may be a name with several. `None`: it did not answer, for the reasons
-    /// that are added to `reasons`.
-    async fn try_address(
-        &self,
-        address: &Address,
-        resolver: &Resolver,
-        client: &Connection<'_>,
-        reasons: &mut Vec<String>,
-    ) -> Result<Option<Dialled>, DialFault> {
-        let targets = match self.targets(address, resolver).await {
-            Ok(targets) => targets,
-            Err(error) => {
-                reasons.push(self.reason(address, &error)?);
+    /// The members between which there is a choice. In order there is none, and a name is not looked up before it is
+    /// its turn.
+    fn groups(&self) -> impl Iterator<Item = &[Member]> {
+        let size = if self.config.order == Order::InOrder { 1 } else { self.config.members.len() };
+        self.config.members.chunks(size.max(1))
+    }
+
+    /// Dials one address. `None`: it did not answer.
+    async fn attempt(&self, mut hold: Hold, client: &Connection<'_>) -> Result<Option<Dialled>, DialFault> {
+        let mut stream = match self.connect(hold.target(), Some(client)).await {
+            Ok(stream) => stream,
+            Err(error) => return self.blame(&mut hold, &error).map(|()| None),
+        };
+        let greeting = match self.greeting(&mut stream).await {
+            Ok((greeting, end)) if end < greeting.len() => return Err(self.unusable(Complaint::SpokeUnasked)),
+            Ok((greeting, _)) => greeting,
+            Err(reason) => {
+                hold.failed(&reason);
                 return Ok(None);
             }
         };
-        for target in targets {
-            let address = target.to_string();
-            let mut stream = match self.connect(target, Some(client)).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    reasons.push(self.reason(&address, &error)?);
-                    continue;
-                }
-            };
-            match self.greeting(&mut stream).await {
-                Ok((greeting, end)) if end < greeting.len() => return Err(self.unusable(Complaint::SpokeUnasked)),
-                Ok((greeting, _)) => match self.introduce(&mut stream, greeting, client).await {
-                    Ok(greeting) => return Ok(Some(Dialled { stream, greeting, address })),
-                    Err(Unintroduced::Lost(reason)) => reasons.push(format!("{address}: {reason}")),
-                    Err(Unintroduced::Unusable(complaint)) => return Err(self.unusable(complaint)),
-                },
-                Err(reason) => reasons.push(format!("{address}: {reason}")),
+        match self.introduce(&mut stream, greeting, client).await {
+            Ok(greeting) => {
+                hold.answered();
+                Ok(Some(Dialled { stream, greeting, hold }))
             }
+            Err(Unintroduced::Lost(reason)) => {
+                hold.failed_for_one(&reason);
+                Ok(None)
+            }
+            Err(Unintroduced::Unusable(complaint)) => Err(self.unusable(complaint)),
         }
-        Ok(None)
     }
 
     /// The backend answers as it must not.
@@ -174,21 +175,6 @@ impl Backend {
         match complaint {
             Complaint::IdentityRefused => DialFault::IdentityRefused,
             _ => DialFault::SpokeUnasked,
-        }
-    }
-
-    /// The places that a configured address means.
-    async fn targets(&self, address: &Address, resolver: &Resolver) -> Result<Vec<Target>, Arc<io::Error>> {
-        let port = |port: &Option<u16>| port.unwrap_or(self.protocol.default_port());
-        match address {
-            Address::Ip(ip, at) => Ok(vec![Target::Tcp(SocketAddr::new(*ip, port(at)))]),
-            Address::Unix(path) => Ok(vec![Target::Unix(path.clone())]),
-            Address::Embedded => Ok(vec![Target::Embedded]),
-            Address::Name(name, at) => {
-                let found = timeout(self.config.connect_timeout, resolver.resolve(name, port(at))).await;
-                let found = found.unwrap_or_else(|_| Err(Arc::new(self.too_late("not resolved"))))?;
-                Ok(found.into_iter().map(Target::Tcp).collect())
-            }
         }
     }
 
@@ -206,12 +192,13 @@ impl Backend {
     }
 
     /// Connects, and says for whom: a backend that is to be told speaks only then.
-    async fn connect(&self, target: Target, client: Option<&Connection<'_>>) -> io::Result<BackendStream> {
+    async fn connect(&self, target: &Target, client: Option<&Connection<'_>>) -> io::Result<BackendStream> {
         let connected = async {
             let mut stream = match target {
-                Target::Tcp(address) => connect::tcp(address).await?,
-                Target::Unix(path) => connect::unix(&path).await?,
+                Target::Tcp(address) => connect::tcp(*address).await?,
+                Target::Unix(path) => connect::unix(path).await?,
                 Target::Embedded => BackendStream::Embedded(self.open_store()),
+                Target::Name(..) => return Err(io::ErrorKind::AddrNotAvailable.into()),
             };
             stream.write_all(&self.header(client, &stream)).await?;
             Ok(stream)
@@ -223,11 +210,12 @@ impl Backend {
         io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {:?}", self.config.connect_timeout))
     }
 
-    /// Why an address cannot be had, for the log. An error where the fault is not the address's: the next one would
-    /// meet it too.
-    fn reason(&self, address: impl Display, error: &io::Error) -> Result<String, DialFault> {
+    /// Notes why an address cannot be had. An error where the fault is not the address's: the next one would meet it
+    /// too.
+    fn blame(&self, hold: &mut Hold, error: &io::Error) -> Result<(), DialFault> {
         if !connect::is_shortage(error) {
-            return Ok(format!("{address}: {error}"));
+            hold.failed(&error.to_string());
+            return Ok(());
         }
         if self.shortages.is_due() {
             tracing::warn!(backend = self.id(), %error, "the backend cannot be dialled for want of resources");
@@ -263,27 +251,11 @@ impl Backend {
                 }
             }
         };
-        let late = |_| Err(format!("no greeting within {:?}", self.config.greeting_timeout));
-        timeout(self.config.greeting_timeout, read).await.unwrap_or_else(late)
+        timeout(self.config.greeting_timeout, read).await.unwrap_or_else(|_| Err(self.too_late_to_greet()))
     }
 
-    fn answered(&self) {
-        self.down_until.store(0, Ordering::Relaxed);
-        if self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!(backend = self.id(), "the backend answers again");
-        }
-    }
-
-    fn failed(&self, reasons: &[String]) {
-        let until = self.age() + u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
-        self.down_until.store(until, Ordering::Relaxed);
-        if !self.failing.swap(true, Ordering::Relaxed) {
-            tracing::warn!(backend = self.id(), reasons = reasons.join("; "), "no address of the backend answers");
-        }
-    }
-
-    fn age(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn too_late_to_greet(&self) -> String {
+        format!("no greeting within {:?}", self.config.greeting_timeout)
     }
 
     /// Tells the operator, once, what has to be changed at the backend.
@@ -308,23 +280,5 @@ impl Backend {
             }
         };
         tracing::warn!(backend = self.id(), protocol = %self.protocol, advice, "the backend cannot be used as it is");
-    }
-}
-
-/// One place to connect to.
-#[derive(Clone, Debug)]
-enum Target {
-    Tcp(SocketAddr),
-    Unix(std::path::PathBuf),
-    Embedded,
-}
-
-impl Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Embedded => f.write_str("embedded"),
-        }
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     World,
-    backend::{DialFault, Dialled},
+    backend::{DialFault, Dialled, Hold},
     handshake::{NO_CERTIFICATE_YET, handshake},
     proxied,
     record::{Ended, Outcome, Record},
@@ -54,7 +54,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: 
     connect::tune(&stream);
     let record = record(peer, &mail, &world);
     let mut stage = world.stage.clone();
-    let mut visit = Visit { mail, world, record, login: Instant::now() };
+    let mut visit = Visit { mail, world, record, login: Instant::now(), hold: None };
     visit.login += visit.mail.config.timeouts.login;
     // Boxed, so that the many sessions that are past this point do not carry its size.
     match Box::pin(visit.join(stream, &mut stage)).await {
@@ -93,6 +93,8 @@ struct Visit {
     record: Box<Record>,
     /// When the login must be through.
     login: Instant,
+    /// The session's place at its backend.
+    hold: Option<Hold>,
 }
 
 impl Visit {
@@ -188,8 +190,9 @@ impl Visit {
         let connection = Connection { source: self.record.peer, destination, tls };
         let dialled = timeout_at(self.patience(), self.mail.backend.dial(&self.world.resolver, &connection)).await;
         let ended = match dialled {
-            Ok(Ok(Dialled { stream, greeting, address })) => {
-                self.record.backend = format!("{}/{address}", self.mail.backend.id());
+            Ok(Ok(Dialled { stream, greeting, hold })) => {
+                self.record.backend = format!("{}/{}", self.mail.backend.id(), hold.target());
+                self.hold = Some(hold);
                 let filter = proto::filter(&self.mail.settings, start, encrypted);
                 return Ok(Joined { client, backend: stream, greeting, filter, input });
             }

@@ -130,6 +130,16 @@ pub fn greeting_end(protocol: Protocol, input: &[u8]) -> Result<Option<usize>, V
     }
 }
 
+/// What a client says that has nothing else to say.
+#[must_use]
+pub const fn leave(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp | Protocol::Pop3 => b"QUIT\r\n",
+        Protocol::Imap => b"q LOGOUT\r\n",
+        Protocol::ManageSieve => b"LOGOUT\r\n",
+    }
+}
+
 /// What a greeter or filter is told of its listener.
 #[derive(Clone, Debug)]
 pub struct Settings {

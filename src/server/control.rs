@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     Order, Shared, Sockets, StartError,
+    checks::Checks,
     lookout::Lookout,
     open,
     worker::{Task, Worker},
@@ -43,6 +44,7 @@ pub(super) struct Control {
     pub lasting: Lasting,
     pub lookout: Lookout,
     pub keepers: Keepers,
+    pub checks: Checks,
     pub shared: Arc<Shared>,
     pub stage: watch::Sender<Stage>,
     pub workers: Vec<Worker>,
@@ -76,6 +78,7 @@ impl Control {
 
     /// Serves until told to stop, then drains.
     pub(super) async fn run(mut self, mut signals: Signals) {
+        self.check_backends();
         let mut look = interval(WATCH_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hard = loop {
@@ -99,6 +102,7 @@ impl Control {
                 Wake::Order(Some(Order::Stop) | None) => break true,
             }
         };
+        self.checks = Checks::default();
         let keepers = tokio::spawn(std::mem::take(&mut self.keepers).stop());
         if !hard {
             self.drain(&mut signals).await;
@@ -140,6 +144,7 @@ impl Control {
         self.lookout = Lookout::new(built.sources);
         self.shared.snapshot.store(Arc::new(built.snapshot));
         self.keep_certificates();
+        self.check_backends();
         for (bind, sockets) in sockets {
             self.note(&bind, &sockets);
             for (worker, socket) in self.workers.iter().zip(sockets) {
@@ -156,6 +161,11 @@ impl Control {
         if let Err(error) = self.keepers.adopt(&self.shared.snapshot.load().config) {
             tracing::error!(%error, "certificates cannot be kept fresh: no thread can be had");
         }
+    }
+
+    /// Has backends' addresses checked as the configuration in force asks for it.
+    fn check_backends(&mut self) {
+        self.checks = Checks::begin(&self.shared.snapshot.load(), &self.shared.world.resolver);
     }
 
     fn refuse_reload(&self, error: &StartError) -> Problems {

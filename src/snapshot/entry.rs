@@ -82,18 +82,19 @@ impl<'a> Parts<'a> {
     }
 
     fn mail(&self, listener: &config::Listener, backend: Arc<config::Backend>) -> Result<Entry, rustls::Error> {
-        let hostname = &self.config.server.hostname;
+        let settings = Arc::new(proto::Settings {
+            protocol: listener.protocol,
+            hostname: self.config.server.hostname.clone(),
+            require: listener.require,
+            plaintext_auth: listener.plaintext_auth,
+            limits: listener.limits,
+            guard: listener.guard.clone(),
+        });
+        let (store, pool) = (self.lasting.store.clone(), self.lasting.pool(&backend.id, listener.protocol));
         let mail = Mail {
-            settings: Arc::new(proto::Settings {
-                protocol: listener.protocol,
-                hostname: hostname.clone(),
-                require: listener.require,
-                plaintext_auth: listener.plaintext_auth,
-                limits: listener.limits,
-                guard: listener.guard.clone(),
-            }),
+            settings: settings.clone(),
             tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
-            backend: Arc::new(Backend::new(backend, listener.protocol, hostname.clone(), self.lasting.store.clone())),
+            backend: Arc::new(Backend::new(backend, settings, store, pool)),
             config: listener.clone(),
         };
         Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Mail(Arc::new(mail))))

@@ -23,7 +23,9 @@ fn the_first_address_that_greets_is_taken_and_those_behind_it_are_not_asked() {
             let mut talk = dialect.log_in(&gateway, "any");
             dialect.ask(&mut talk, dialect.quit);
         }
-        assert_eq!((silent.connections(), good.connections(), spare.connections()), (2, 2, 0), "{}", dialect.protocol);
+        assert_eq!((good.connections(), spare.connections()), (2, 0), "{}", dialect.protocol);
+        // Once it has failed it is left out for a while.
+        assert!((1..=2).contains(&silent.connections()), "{}: {}", dialect.protocol, silent.connections());
         assert!(
             gateway.session("any", "ok")["backend"]
                 .as_str()

@@ -58,7 +58,7 @@ fn a_backend_that_does_not_greet_is_down_and_the_next_client_is_served() {
         let fakes: Vec<_> = DIALECTS.iter().map(|dialect| (dialect, faulty(dialect, fault))).collect();
         let builder = Gateway::builder();
         let builder = fakes.iter().fold(builder, |builder, (dialect, (fake, _))| {
-            let quick = "timeout.greeting = \"400ms\"";
+            let quick = "timeout.greeting = \"1s\"";
             let name = dialect.protocol;
             in_front_of(builder, dialect, fake.address()).backend(name, quick).backend(&crate::implicit(dialect), quick)
         });
@@ -71,6 +71,9 @@ fn a_backend_that_does_not_greet_is_down_and_the_next_client_is_served() {
                     assert_down(dialect, &mut knock(dialect, gateway), what);
                     assert!(begun.elapsed() < LATEST, "{what} {}: {:?}", dialect.protocol, begun.elapsed());
                     *mended.lock().expect("a switch") = true;
+                    // It is left out for two seconds, and clients are sent away meanwhile.
+                    let greeted = || !knock(dialect, gateway).heard().starts_with(dialect.down);
+                    eventually(|| greeted().then_some(())).expect("the address is tried again");
                     dialect.ask(&mut dialect.enter(gateway, &crate::implicit(dialect)), dialect.noop);
                     gateway.session(dialect.protocol, "backend-down");
                 });

@@ -10,6 +10,7 @@ use crate::config::{
     resolve::Plan,
     setting::{Given, Setting},
 };
+use crate::policy::balance::Order;
 
 /// Checks which backend one listener names.
 pub(super) fn check_choice(plan: &Plan<'_>, file: &File, found: &mut Findings) {
@@ -41,6 +42,8 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
     for backend in &file.backends {
         addresses(backend, found);
         identity(backend, plans, found);
+        weights(backend, found);
+        check_times(backend, found);
         if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {
             found.warning(&backend.key, "no listener uses it", "name it as the backend of one, or take it out");
         }
@@ -53,7 +56,7 @@ fn addresses(backend: &BackendTable, found: &mut Findings) {
         found.missing(&within(&backend.key, "address"), "is missing", right);
     }
     let Some(list) = backend.address.given().filter(|list| list.value.len() > 1) else { return };
-    if let Some(embedded) = list.value.iter().find(|address| address.value == Address::Embedded) {
+    if let Some(embedded) = list.value.iter().find(|address| address.value.address == Address::Embedded) {
         let right = "write \"embedded\" alone, or take it out";
         found.error(&embedded.key, "the embedded mail store cannot stand in for a server, nor a server for it", right);
     }
@@ -99,5 +102,28 @@ fn untold(backend: &BackendTable, list: &Given<Vec<Given<Identity>>>, plans: &[P
                 format!("leaves the backend without the client on {protocol}, which {} speaks", plan.table.key.path);
             found.error(&list.key, what, "add one for it, or give the listener a backend of its own");
         }
+    }
+}
+
+fn weights(backend: &BackendTable, found: &mut Findings) {
+    let Some(list) = backend.address.given() else { return };
+    let weights: Vec<_> = list.value.iter().filter_map(|member| member.value.weight.given()).collect();
+    if weights.len() == list.value.len() && weights.iter().all(|weight| weight.value == 0) {
+        let what = "gives weight 0 to every address, so that no session has a place to go to";
+        found.error(&list.key, what, "leave one of them its weight");
+    }
+    if backend.order.value_or(Order::InOrder) != Order::InOrder || backend.order.is_wrong() {
+        return;
+    }
+    if let Some(weight) = weights.iter().find(|weight| weight.value > 1) {
+        let right =
+            "write order = \"round-robin\" or \"least-sessions\"; weight = 0 keeps new sessions away in any order";
+        found.error(&weight.key, "means nothing where addresses are used in order", right);
+    }
+}
+
+fn check_times(backend: &BackendTable, found: &mut Findings) {
+    if let Some(key) = backend.check.timeout.key().filter(|_| backend.check.interval.is_absent()) {
+        found.error(key, "means nothing without check.interval", "write how often to check: check.interval = \"30s\"");
     }
 }

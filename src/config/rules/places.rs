@@ -70,9 +70,9 @@ fn loops(plans: &[Plan<'_>], found: &mut Findings) {
             continue;
         };
         for address in &addresses.value {
-            let met = binds.iter().find(|(bind, _)| reaches(&address.value, protocol, bind.value));
+            let met = binds.iter().find(|(bind, _)| reaches(&address.value.address, protocol, bind.value));
             if let Some((_, listener)) = met {
-                let what = format!("{} is where {} listens", address.value.resolved(protocol), listener.path);
+                let what = format!("{} is where {} listens", address.value.address.resolved(protocol), listener.path);
                 found.error(&address.key, what, "write the address of the mail server itself");
             }
         }
@@ -102,7 +102,7 @@ fn is_this_machine(name: &str) -> bool {
 /// Whether a backend is the embedded one; `None` where its address is not known.
 pub(super) fn is_embedded(backend: &BackendTable) -> Option<bool> {
     let addresses = backend.address.given()?;
-    Some(addresses.value.iter().any(|address| address.value == Address::Embedded))
+    Some(addresses.value.iter().any(|address| address.value.address == Address::Embedded))
 }
 
 fn embedded(plan: &Plan<'_>, found: &mut Findings) {

@@ -131,7 +131,7 @@ impl<'d> Section<'d, '_> {
         None
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         path: &str,
         value: &DeValue<'_>,
@@ -156,14 +156,14 @@ impl<'d> Section<'d, '_> {
         }
     }
 
-    fn wrong<T>(&mut self, key: &Key, refusal: Refusal) -> Setting<T> {
+    pub(super) fn wrong<T>(&mut self, key: &Key, refusal: Refusal) -> Setting<T> {
         self.refuse(key, refusal);
         Setting::Wrong
     }
 }
 
 /// The members of a list, each with its place; a single text is a list too.
-fn members<'v>(value: &'v DeValue<'v>, offset: usize) -> Result<Vec<(usize, &'v DeValue<'v>)>, Refusal> {
+pub(super) fn members<'v>(value: &'v DeValue<'v>, offset: usize) -> Result<Vec<(usize, &'v DeValue<'v>)>, Refusal> {
     match value {
         DeValue::Array(members) => Ok(members.iter().map(|one| (one.span().start, one.get_ref())).collect()),
         DeValue::String(_) => Ok(vec![(offset, value)]),
@@ -171,7 +171,7 @@ fn members<'v>(value: &'v DeValue<'v>, offset: usize) -> Result<Vec<(usize, &'v 
     }
 }
 
-fn empty_list() -> Refusal {
+pub(super) fn empty_list() -> Refusal {
     Refusal::new("is an empty list", "name at least one")
 }
 

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Backend, READ, Target};
+use super::{Backend, Hold, READ};
 use crate::{
     net::{connect::BackendStream, dns::Resolver},
     proto::{
@@ -54,22 +54,45 @@ impl Backend {
 
     async fn ask_all(&self, resolver: &Resolver) -> Option<Extensions> {
         let mut common = None;
-        for address in &self.config.addresses {
-            for target in self.targets(address, resolver).await.unwrap_or_default() {
-                let Some(offered) = self.ask(target).await else { continue };
-                common = Some(common.map_or(offered, |common: Extensions| common.common(offered)));
-            }
+        let candidates = self.candidates(&self.config.members, resolver).await.unwrap_or_default();
+        for (target, _) in candidates {
+            // What is left out is not waited for: it may well be left out when its turn comes.
+            let Some(hold) = self.pool.take(&target, false) else { continue };
+            let Some(offered) = self.ask(hold).await else { continue };
+            common = Some(common.map_or(offered, |common: Extensions| common.common(offered)));
         }
         common
     }
 
-    async fn ask(&self, target: Target) -> Option<Extensions> {
-        let mut stream = self.connect(target, None).await.ok()?;
-        timeout(self.config.greeting_timeout, self.probe(&mut stream)).await.ok()?
+    async fn ask(&self, mut hold: Hold) -> Option<Extensions> {
+        let mut stream = match self.connect(hold.target(), None).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Of a shortage who comes to dial is told.
+                let _ = self.blame(&mut hold, &error);
+                return None;
+            }
+        };
+        let answered = timeout(self.config.greeting_timeout, self.probe(&mut stream)).await;
+        match answered {
+            Ok(Some(answer)) => {
+                hold.answered();
+                answer
+            }
+            Ok(None) => {
+                hold.failed("it does not answer EHLO");
+                None
+            }
+            Err(_) => {
+                hold.failed(&self.too_late_to_greet());
+                None
+            }
+        }
     }
 
-    async fn probe(&self, stream: &mut BackendStream) -> Option<Extensions> {
-        let mut probe = Probe::new(self.protocol, &self.hostname);
+    /// What it offers, if it takes sessions; `None` where it does not speak the protocol, or goes away.
+    async fn probe(&self, stream: &mut BackendStream) -> Option<Option<Extensions>> {
+        let mut probe = Probe::new(self.protocol, &self.settings.hostname);
         let (mut input, mut output) = (Input::new(), Vec::new());
         loop {
             let mut bytes = [0; READ];
@@ -80,8 +103,8 @@ impl Backend {
             output.clear();
             match probed {
                 Probed::More => {}
-                Probed::Known(offered) => return Some(offered),
-                Probed::Refused => return None,
+                Probed::Known(offered) => return Some(Some(offered)),
+                Probed::Refused => return Some(None),
             }
         }
     }

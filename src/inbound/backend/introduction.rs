@@ -40,7 +40,7 @@ impl Backend {
 
     fn introduction(&self, client: &Connection<'_>) -> Option<Introduction> {
         if self.config.is_told(Identity::Xclient, self.protocol) {
-            Some(Introduction::by_xclient(self.protocol, &self.hostname, client))
+            Some(Introduction::by_xclient(self.protocol, &self.settings.hostname, client))
         } else if self.config.is_told(Identity::ImapId, self.protocol) {
             Some(Introduction::by_id(client))
         } else {

@@ -5,6 +5,8 @@ extern crate self as mailward;
 
 #[path = "../../../src/config/mod.rs"]
 pub mod config;
+#[path = "../../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../../src/proto/mod.rs"]
 pub mod proto;
 
