@@ -45,10 +45,13 @@ impl SmtpFilter {
             Ok(None) => return Flow::More,
             Err(_) => return self.break_off(wire),
         };
+        if self.is_early_verdict(&reply) {
+            self.spoke_early = true;
+            return Flow::Wait;
+        }
+        self.spoke_early &= reply.length() < input.len();
         let success = reply.class() == 2;
         match self.expected.next() {
-            // A verdict before the end of the message, as over its size: it is passed on in its place.
-            None if reply.class() > 3 && matches!(self.mode, Mode::Body(_)) => Flow::Wait,
             None => self.unasked(&reply, wire),
             Some(Reaction::Quit) => {
                 reply.write(&mut wire.to_client);
@@ -62,6 +65,11 @@ impl SmtpFilter {
                 self.pass_on(&reply, wire)
             }
         }
+    }
+
+    /// A verdict before the end of the message, as over its size: it is passed on in its place.
+    fn is_early_verdict(&self, reply: &Reply<'_>) -> bool {
+        self.expected.is_empty() && reply.class() > 3 && matches!(self.mode, Mode::Body(_))
     }
 
     /// What a reply that goes on as it is changes for the session.

@@ -23,7 +23,7 @@ enum Judgement {
 impl SmtpFilter {
     /// The command at the front of the input.
     pub(super) fn command_line(&mut self, input: &[u8], wire: &mut Wire) -> Flow {
-        if self.expected.is_full() || !(self.pipelining || self.expected.is_empty()) {
+        if self.spoke_early || self.expected.is_full() || !(self.pipelining || self.expected.is_empty()) {
             return Flow::Wait;
         }
         let limits = &self.settings.limits;

@@ -46,6 +46,9 @@ pub struct SmtpFilter {
     /// Whether the backend has accepted a MAIL: from there a client's mistakes are no longer counted.
     mail_accepted: bool,
     complaints: Complaints,
+    /// Whether some of what the backend said before the end of a message is still to be looked at. It answers nothing
+    /// that stands behind that end.
+    spoke_early: bool,
     /// Whether the backend's last reply was its own farewell.
     backend_left: bool,
 }
@@ -69,6 +72,7 @@ impl SmtpFilter {
             discarded: 0,
             mail_accepted: false,
             complaints: Complaints::default(),
+            spoke_early: false,
             backend_left: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::talk::{Talk, both, settings};
 use crate::proto::{
-    Ending, Filter as _, Phase, Protocol, Violation,
+    Complaint, Ending, Filter as _, Phase, Protocol, Violation,
     smtp::body::{Body, Scan},
 };
 
@@ -141,6 +141,41 @@ fn an_early_verdict_waits_for_the_end_of_the_message() {
         let mut talk = in_data(Protocol::Smtp, 1, drips);
         assert_eq!(talk.client("one\r\n").backend("552 5.3.4 too big\r\n").told(), "");
         assert_eq!(talk.client("two\r\n.\r\n").told(), "552 5.3.4 too big\r\n");
+    });
+}
+
+#[test]
+fn what_is_said_before_the_end_of_a_message_answers_nothing_behind_it() {
+    both(|drips| {
+        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        talk.client("one\r\n").backend("552 5.3.4 too big\r\n250 2.1.0 forged\r\n");
+        assert_eq!(talk.client("two\r\n.\r\nMAIL FROM:<a@b>\r\nBOGUS\r\n").asked(), "one\r\ntwo\r\n.\r\n");
+        let told = talk.told();
+        assert!(told.starts_with("552 5.3.4 too big\r\n421 4.3.2 ") && told.lines().count() == 2, "{told}");
+        assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
+        assert_eq!(talk.complaint(), Some(Complaint::SpokeUnasked));
+    });
+}
+
+#[test]
+fn a_reply_begun_before_the_end_of_a_message_is_waited_for() {
+    both(|drips| {
+        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        talk.client("one\r\n").backend("552 5.3.4 too big\r\n421 4.3.2 ");
+        assert_eq!(talk.client("two\r\n.\r\nNOOP\r\n").asked(), "one\r\ntwo\r\n.\r\n");
+        assert_eq!(talk.told(), "552 5.3.4 too big\r\n");
+        assert_eq!(talk.backend("closing\r\n").told(), "421 4.3.2 closing\r\n");
+        assert_eq!((talk.ending, talk.asked()), (Some(Ending::Closed), String::new()));
+    });
+}
+
+#[test]
+fn commands_behind_an_early_verdict_go_on_once_it_is_passed_on() {
+    both(|drips| {
+        let mut talk = in_data(Protocol::Lmtp, 2, drips);
+        talk.client("one\r\n").backend("552 5.3.4 too big\r\n");
+        assert_eq!(talk.client("two\r\n.\r\nNOOP\r\n").asked(), "one\r\ntwo\r\n.\r\nNOOP\r\n");
+        assert_eq!(talk.backend("552 too big\r\n250 ok\r\n").told(), "552 5.3.4 too big\r\n552 too big\r\n250 ok\r\n");
     });
 }
 
