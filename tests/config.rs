@@ -14,7 +14,11 @@ use mailward::{
         Identity, KeyType, Listener, Problems, Rfc2136, TlsVersion, TsigAlgorithm,
     },
     policy::balance::Order,
-    proto::{Protocol, proxy_header::Version, smtp::DomainPattern},
+    proto::{
+        Protocol,
+        proxy_header::Version,
+        smtp::{BareNewline, DomainPattern, Hygiene},
+    },
 };
 use toml::de::{DeTable, DeValue};
 
@@ -296,6 +300,27 @@ fn a_listeners_own_keys_replace_the_servers_one_by_one() {
     assert_eq!((tls.implicit, tls.timeout, tls.ignore_client_order), (true, seconds(5), true));
     assert_eq!((tls.versions, tls.ciphers), (TlsVersion::ALL.to_vec(), Cipher::ALL[..8].to_vec()));
     assert_eq!(tls.groups, [Group::X25519, Group::Secp256r1, Group::Secp384r1]);
+}
+
+#[test]
+fn what_is_kept_from_a_backend_is_the_listeners_and_the_backends_own() {
+    let config = good("hygiene.toml");
+    let smtp = listener(&config, "smtp").hygiene;
+    assert_eq!((smtp.bare_newline, smtp.largest), (BareNewline::Reject, Some(10_000_000)));
+    assert_eq!(smtp.hidden, ["CHUNKING", "8BITMIME", "VRFY", "EXPN"]);
+    let lmtp = listener(&config, "lmtp").hygiene;
+    assert_eq!((lmtp.bare_newline, lmtp.largest, lmtp.hidden.len()), (BareNewline::Pass, Some(65_536), 0));
+    assert_eq!(listener(&good("protocols.toml"), "smtp").hygiene, Hygiene::default());
+    let explained = config::explain(&config);
+    let smtp = explained.split("\n\n").find(|part| part.starts_with("smtp: ")).unwrap();
+    let rows = "
+  bare-newline      reject: refuses the message
+  limit.message     10000000, or the backend's SIZE where that is lower
+  hidden, refused   CHUNKING, 8BITMIME, VRFY, EXPN
+";
+    assert!(smtp.contains(rows), "{smtp}");
+    let imap = explained.split("\n\n").find(|part| part.starts_with("imap: ")).unwrap();
+    assert!(!imap.contains("bare-newline") && !imap.contains("hidden"), "{imap}");
 }
 
 #[test]

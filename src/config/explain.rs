@@ -9,7 +9,7 @@ use crate::{
     policy::balance::Order,
     proto::{
         Limits, Protocol,
-        smtp::{DomainPattern, Guard},
+        smtp::{BareNewline, DomainPattern, Guard, Hygiene},
     },
 };
 
@@ -53,6 +53,9 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     }
     if matches!(listener.protocol, Protocol::Smtp | Protocol::Submission) {
         row(text, "guard", &guard(&listener.guard));
+    }
+    if listener.protocol.carries_mail() {
+        explain_hygiene(text, &listener.hygiene);
     }
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &timeouts(listener));
@@ -147,6 +150,21 @@ fn guard(guard: &Guard) -> String {
             let domains: Vec<_> = patterns.iter().map(domain).collect();
             format!("{auth}; without it only to {}", domains.join(", "))
         }
+    }
+}
+
+fn explain_hygiene(text: &mut String, hygiene: &Hygiene) {
+    let bare_newline = match hygiene.bare_newline {
+        BareNewline::Normalize => "normalize: becomes CRLF",
+        BareNewline::Reject => "reject: refuses the message",
+        BareNewline::Pass => "pass: reaches the backend as it is",
+    };
+    row(text, "bare-newline", bare_newline);
+    if let Some(largest) = hygiene.largest {
+        row(text, "limit.message", &format!("{largest}, or the backend's SIZE where that is lower"));
+    }
+    if !hygiene.hidden.is_empty() {
+        row(text, "hidden, refused", &hygiene.hidden.join(", "));
     }
 }
 

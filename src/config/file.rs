@@ -17,6 +17,7 @@ use super::{
     findings::{Findings, Key},
     host::{self, Address},
     identity::Identity,
+    keyword,
     section::Section,
     service::Service,
     setting::{Given, Setting},
@@ -87,6 +88,7 @@ pub(super) struct BackendTable {
     pub(super) identity: List<Identity>,
     pub(super) connect: Setting<Duration>,
     pub(super) greeting: Setting<Duration>,
+    pub(super) hide_extensions: List<String>,
 }
 
 /// One `address` of a backend.
@@ -206,6 +208,7 @@ fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
         identity,
         connect,
         greeting,
+        hide_extensions: table.set("hide-extensions", keyword::parse_extension),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A line leaves this table in the commit that brings what it names.
 
 /// A key (`*` stands for an id, or for any key of a table), or a key and one of its values, and what it is about.
-const LATER: [(&str, &str); 24] = [
+const LATER: [(&str, &str); 20] = [
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
     ("resolver", "ask a DNS resolver of its own"),
@@ -14,15 +14,11 @@ const LATER: [(&str, &str); 24] = [
     ("server.exempt-networks", "limit or ban addresses"),
     ("server.tls.client-ca", "ask for client certificates"),
     ("server.tls.client-auth", "ask for client certificates"),
-    ("server.bare-newline", "choose what becomes of bare line ends"),
-    ("server.hide-extensions", "hide further extensions"),
     ("server.listener.*.relay", "carry mail to other servers"),
     ("server.listener.*.relay-networks", "carry mail to other servers"),
     ("server.listener.*.multi-domain", "carry mail to other servers"),
     ("server.listener.*.auto-ban", "ban addresses"),
     ("server.listener.*.exempt-networks", "limit or ban addresses"),
-    ("server.listener.*.bare-newline", "choose what becomes of bare line ends"),
-    ("server.listener.*.hide-extensions", "hide further extensions"),
     ("server.listener.*.tls.client-ca", "ask for client certificates"),
     ("server.listener.*.tls.client-auth", "ask for client certificates"),
     ("backend.*.identity=transparent", "tell a backend in this way who the client is"),

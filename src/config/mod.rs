@@ -16,7 +16,11 @@ use ipnet::IpNet;
 
 use crate::{
     policy::balance::Order,
-    proto::{Limits, Protocol, proxy_header::Version, smtp::Guard},
+    proto::{
+        Limits, Protocol,
+        proxy_header::Version,
+        smtp::{Guard, Hygiene},
+    },
 };
 
 mod acme;
@@ -26,6 +30,7 @@ mod file;
 mod findings;
 mod host;
 mod identity;
+mod keyword;
 mod later;
 mod load;
 mod machine;
@@ -119,10 +124,12 @@ pub struct Listener {
     pub max_connections: usize,
     /// `timeout.*`.
     pub timeouts: Timeouts,
-    /// `limit.*`.
+    /// `limit.*` without `limit.message`.
     pub limits: Limits,
     /// `require-auth` and `rcpt-domains`.
     pub guard: Guard,
+    /// `bare-newline`, `limit.message`, `refuse-commands`, and the backend's `hide-extensions`.
+    pub hygiene: Hygiene,
 }
 
 /// `[server.listener.<id>]` with `protocol = "http"`: answers http-01 challenges, and sends everything else away.

@@ -25,7 +25,7 @@ use crate::{
     policy::balance::Order,
     proto::{
         Limits, Protocol,
-        smtp::{DomainPattern, Guard},
+        smtp::{BareNewline, DomainPattern, Guard, Hygiene},
     },
 };
 
@@ -139,12 +139,13 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
     let protocol = plan.protocol()?;
     let own = &table.shared;
     let max_connections = own.max_connections.or(&server.max_connections);
+    let backend = plan.backend?;
     Some(Listener {
         id: table.id.clone(),
         at: found.position(table.key.offset),
         bind: table.bind.values(),
         protocol,
-        backend: plan.backend?.id.clone(),
+        backend: backend.id.clone(),
         tls: plan.has_tls().then(|| tls(&plan.tls)),
         require: plan.requires_tls(),
         plaintext_auth: table.plaintext_auth.value_or(false),
@@ -153,6 +154,7 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
         timeouts: timeouts(&own.timeouts.or(&server.timeouts), protocol),
         limits: limits(&own.limits.or(&server.limits), protocol),
         guard: guard(table, protocol),
+        hygiene: hygiene(own, server, backend),
     })
 }
 
@@ -251,6 +253,16 @@ fn guard(table: &ListenerTable, protocol: Protocol) -> Guard {
     let require_auth = protocol == Protocol::Submission && table.require_auth.value_or(true);
     let patterns = |texts: Vec<String>| texts.into_iter().map(domain_pattern).collect();
     Guard { require_auth, rcpt_domains: table.rcpt_domains.given().map(|_| patterns(table.rcpt_domains.values())) }
+}
+
+fn hygiene(own: &SharedKeys, server: &SharedKeys, backend: &BackendTable) -> Hygiene {
+    let mut hidden = backend.hide_extensions.values();
+    hidden.extend(own.refuse_commands.or(&server.refuse_commands).values().into_iter().map(str::to_owned));
+    Hygiene {
+        bare_newline: own.bare_newline.or(&server.bare_newline).value_or(BareNewline::default()),
+        largest: own.limits.message.or(&server.limits.message).given().map(|limit| limit.value),
+        hidden,
+    }
 }
 
 fn domain_pattern(text: String) -> DomainPattern {

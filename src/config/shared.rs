@@ -12,10 +12,13 @@ use super::{
     tls::{Cipher, Group, TlsVersion},
     word::one_of,
 };
+use crate::proto::smtp::{BareNewline, REFUSABLE};
 
 /// What stands in `[server]` as the default of all listeners, or in a listener for itself.
 pub(super) struct SharedKeys {
     pub(super) max_connections: Setting<u64>,
+    pub(super) bare_newline: Setting<BareNewline>,
+    pub(super) refuse_commands: List<&'static str>,
     pub(super) timeouts: TimeoutKeys,
     pub(super) limits: LimitKeys,
     pub(super) trusted_networks: List<IpNet>,
@@ -40,6 +43,7 @@ pub(super) struct LimitKeys {
     pub(super) commands: Setting<u64>,
     pub(super) errors: Setting<u64>,
     pub(super) discard: Setting<u64>,
+    pub(super) message: Setting<u64>,
 }
 
 /// `tls.*`.
@@ -64,6 +68,8 @@ const LONG: u64 = 1 << 24;
 pub(super) fn shared(table: &mut Section<'_, '_>, further_limits: impl FnOnce(&mut Section<'_, '_>)) -> SharedKeys {
     SharedKeys {
         max_connections: table.count("max-connections", 1..=MANY),
+        bare_newline: table.word("bare-newline", |name| one_of(name, &BareNewline::ALL, BareNewline::name)),
+        refuse_commands: table.set("refuse-commands", |name| one_of(name, &REFUSABLE, |name| name)),
         timeouts: table.within("timeout", timeouts),
         limits: table.within("limit", |table| {
             further_limits(table);
@@ -93,6 +99,8 @@ fn limits(table: &mut Section<'_, '_>) -> LimitKeys {
         commands: table.count("commands", 1..=MANY),
         errors: table.count("errors", 1..=MANY),
         discard: table.count("discard", 1..=1 << 40),
+        // RFC 5321 §4.5.3.1.7: no server may refuse a message of 64K octets for its size.
+        message: table.count("message", 1 << 16..=1 << 40),
     }
 }
 
@@ -149,6 +157,7 @@ impl LimitKeys {
             commands: self.commands.or(&wider.commands),
             errors: self.errors.or(&wider.errors),
             discard: self.discard.or(&wider.discard),
+            message: self.message.or(&wider.message),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Promises: a session that is silent holds no buffer (one per thread is lent to whoever has bytes to move, and
 //! only what the other side would not take is kept); back-pressure both ways, so what is kept is bounded by one
-//! read; whole replies in one write; half-close passed on both ways; every wait has a deadline.
+//! read, or by twice that where a filter rewrites it; whole replies in one write; half-close passed on both ways;
+//! every wait has a deadline.
 
 mod lane;
 mod leave;

@@ -19,8 +19,10 @@ pub enum Violation {
     TooMuchDiscarded,
     /// A length that cannot be read, so that nobody knows where the next command begins.
     BadLength,
-    /// A bare LF or CR in a message (SMTP smuggling, VU#302671).
+    /// A bare LF or CR in a message, or a NUL at the front of a line (SMTP smuggling, VU#302671).
     BareNewline,
+    /// A message passed `limit.message`.
+    MessageTooLarge,
     /// The backend broke its protocol (an unsolicited or malformed reply).
     Backend,
     /// The backend greeted with PREAUTH (nobody logged in).
@@ -41,6 +43,7 @@ impl Violation {
             Self::TooMuchDiscarded => "too-much-discarded",
             Self::BadLength => "bad-length",
             Self::BareNewline => "bare-newline",
+            Self::MessageTooLarge => "message-too-large",
             Self::Backend => "backend-broke-protocol",
             Self::Preauth => "backend-preauth",
         }

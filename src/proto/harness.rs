@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::smtp::Guard;
+use super::smtp::{Guard, Hygiene};
 use super::{
     Complaint, Ending, Farewell, Filter, Flow, Input, Limits, Outcome, Protocol, Settings, Start, Step, Violation,
     Wire, filter, greeter, greeting_end,
@@ -21,6 +21,7 @@ pub(super) fn settings(protocol: Protocol) -> Settings {
         plaintext_auth: false,
         limits: LIMITS,
         guard: Guard::default(),
+        hygiene: Hygiene::default(),
     }
 }
 

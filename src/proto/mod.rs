@@ -74,6 +74,12 @@ impl Protocol {
         }
     }
 
+    /// Whether it carries messages to the backend: SMTP and its family.
+    #[must_use]
+    pub const fn carries_mail(self) -> bool {
+        matches!(self, Self::Smtp | Self::Submission | Self::Lmtp)
+    }
+
     /// Whether a password is what a session of this protocol begins with.
     #[must_use]
     pub const fn has_login(self) -> bool {
@@ -155,6 +161,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who may send mail to whom through this listener (SMTP and submission).
     pub guard: smtp::Guard,
+    /// What of a message, an offer or a command does not reach the backend (SMTP, submission and LMTP).
+    pub hygiene: smtp::Hygiene,
 }
 
 impl Settings {

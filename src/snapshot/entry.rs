@@ -89,6 +89,7 @@ impl<'a> Parts<'a> {
             plaintext_auth: listener.plaintext_auth,
             limits: listener.limits,
             guard: listener.guard.clone(),
+            hygiene: listener.hygiene.clone(),
         });
         let (store, pool) = (self.lasting.store.clone(), self.lasting.pool(&backend.id, listener.protocol));
         let mail = Mail {

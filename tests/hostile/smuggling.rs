@@ -5,7 +5,7 @@ use crate::support::{Dialect, Gateway, Talk, size};
 use crate::{World, implicit, world};
 
 /// What one server or another takes for the end of a message.
-const FORMS: [&str; 12] = [
+const FORMS: [&str; 19] = [
     "\n.\n",
     "\n.\r\n",
     "\r\n.\n",
@@ -16,12 +16,22 @@ const FORMS: [&str; 12] = [
     "\r\r.\r\r",
     "\r\r\n.\r\n",
     "\r\n.\r\0\n",
+    "\n.\r",
+    "\r.\n",
+    "\r\n\0.\r\n",
+    "\r\n.\0\r\n",
+    "\n\0.\0\n",
+    "\r\n..\n",
+    "\r..\r",
     "a\nb",
     "a\rb",
 ];
 
-/// Ends that NUL or blanks make none: they are text, and go on as they are.
-const TEXTS: [&str; 5] = ["\r\n\0.\r\n", "\r\n.\0\r\n", "\r\n. \r\n", "\r\n..\r\n", "\r\n \r\n"];
+/// Ends that a blank or a dot makes none: they are text, and go on as they are.
+const TEXTS: [&str; 4] = ["\r\n. \r\n", "\r\n..\r\n", "\r\n \r\n", "\r\nx\0.\r\n"];
+
+/// What has to be said to have such a message refused.
+const REJECT: &str = "bare-newline = \"reject\"";
 
 /// What an attacker would have the backend take for the next commands.
 const SMUGGLED: &str = "MAIL FROM:<smuggled@example.net>\r\nRCPT TO:<smuggled@example.org>\r\nDATA\r\nsmuggled";
@@ -44,7 +54,7 @@ fn verdicts(dialect: &Dialect) -> usize {
 
 #[test]
 fn a_bare_newline_is_refused_and_ends_no_message_at_the_backend() {
-    let World { gateway, backends } = &world("");
+    let World { gateway, backends } = &world(REJECT);
     for (dialect, witness) in backends.iter().filter(|(dialect, _)| dialect.carries_mail()) {
         for form in FORMS {
             for before in ["Subject: first\r\n\r\nfirst", "first\r\n", ""] {
@@ -60,7 +70,7 @@ fn a_bare_newline_is_refused_and_ends_no_message_at_the_backend() {
 
 #[test]
 fn a_bare_newline_is_refused_wherever_it_is_cut_in_two() {
-    let World { gateway, backends } = &world("");
+    let World { gateway, backends } = &world(REJECT);
     let cuts: usize = FORMS.iter().map(|form| form.len() + 1).sum();
     size("positions at which a smuggling form is cut", cuts, cuts);
     std::thread::scope(|scope| {
@@ -100,6 +110,41 @@ fn assert_nothing_smuggled(dialect: &Dialect, heard: &str) {
         assert!(!heard.contains(never), "{}: {never:?} in {heard:?}", dialect.protocol);
     }
     assert!(!heard.replace("\r\n", "").contains(['\r', '\n']), "{}: {heard:?}", dialect.protocol);
+}
+
+#[test]
+fn a_bare_newline_is_made_a_line_end_of_the_message_wherever_it_is_cut_in_two() {
+    let World { gateway, backends } = &world("");
+    std::thread::scope(|scope| {
+        for (dialect, witness) in backends.iter().filter(|(dialect, _)| dialect.carries_mail()) {
+            scope.spawn(move || {
+                let mut messages = 0;
+                // With a bare CR before it, an end is one nevertheless.
+                for form in FORMS.into_iter().filter(|form| !form.contains("\r\n.\r\n")) {
+                    for cut in 0..=form.len() {
+                        let mut talk = transaction(dialect, gateway);
+                        talk.send(format!("first{}", &form[..cut])).taken();
+                        talk.send(format!("{}{SMUGGLED}\r\n.\r\n", &form[cut..]));
+                        for _ in 0..verdicts(dialect) {
+                            talk.expect("250");
+                        }
+                        talk.ask("QUIT", "221");
+                        messages += 1;
+                    }
+                }
+                assert_eq!(witness.messages(), messages, "{}", dialect.protocol);
+                assert_one_end_each(dialect, &witness.heard(), messages);
+            });
+        }
+    });
+}
+
+/// No line of a message is a dot alone, even for a server that skips NULs.
+#[track_caller]
+fn assert_one_end_each(dialect: &Dialect, heard: &str, messages: usize) {
+    assert!(!heard.replace("\r\n", "").contains(['\r', '\n']), "{}: {heard:?}", dialect.protocol);
+    let without_nuls = heard.replace('\0', "");
+    assert_eq!(without_nuls.lines().filter(|line| *line == ".").count(), messages, "{}: {heard:?}", dialect.protocol);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mailward::proto::{
     Farewell, Limits, Opening, Protocol, Settings, Start,
-    smtp::{DomainPattern, Extensions, Guard},
+    smtp::{BareNewline, DomainPattern, Extensions, Guard, Hygiene},
 };
 
 /// A whole file.
@@ -170,6 +170,7 @@ pub(crate) fn default_settings(protocol: Protocol) -> Settings {
         plaintext_auth: false,
         limits: default_limits(protocol),
         guard: Guard { require_auth: protocol == Protocol::Submission, rcpt_domains: None },
+        hygiene: Hygiene::default(),
     }
 }
 
@@ -229,6 +230,7 @@ impl Reader {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         let guard = &mut self.settings.guard;
         let limits = &mut self.settings.limits;
+        let hygiene = &mut self.settings.hygiene;
         match key {
             "greeter" => self.cast = Some(Cast::Greeter),
             "filter" => self.cast = Some(Cast::Filter(Start::Greeting, true)),
@@ -240,6 +242,9 @@ impl Reader {
             "plaintext-auth" => self.settings.plaintext_auth = yes(value)?,
             "require-auth" => guard.require_auth = yes(value)?,
             "rcpt-domains" => guard.rcpt_domains = Some(value.split(',').map(domain).collect()),
+            "bare-newline" => hygiene.bare_newline = bare_newline(value)?,
+            "hide-extensions" => hygiene.hidden = value.split(',').map(str::to_owned).collect(),
+            "limit.message" => hygiene.largest = Some(number(value)? as u64),
             "limit.line" => limits.line = number(value)?,
             "limit.auth" => limits.auth = number(value)?,
             "limit.literal" => limits.literal = number(value)?,
@@ -294,6 +299,11 @@ fn yes(value: &str) -> Result<bool, String> {
 
 fn number(value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("`{value}` is no number"))
+}
+
+fn bare_newline(name: &str) -> Result<BareNewline, String> {
+    let found = BareNewline::ALL.into_iter().find(|known| known.name() == name);
+    found.ok_or_else(|| format!("`{name}` is nothing that becomes of a bare newline"))
 }
 
 fn domain(pattern: &str) -> DomainPattern {

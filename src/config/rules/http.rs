@@ -1,5 +1,6 @@
 //! An `http` listener carries no mail: most keys of a listener mean nothing there, and one means nothing elsewhere.
 
+use super::hygiene;
 use crate::config::{
     findings::{Findings, Key},
     resolve::Plan,
@@ -43,7 +44,7 @@ fn keys_of_mail<'p>(plan: &'p Plan<'_>) -> impl Iterator<Item = &'p Key> {
         limits.discard.key(),
         table.shared.tls.require.key(),
     ];
-    keys.into_iter().flatten()
+    keys.into_iter().flatten().chain(hygiene::keys(&table.shared))
 }
 
 /// A listener that was asked for TLS never runs without it.

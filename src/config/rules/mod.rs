@@ -16,6 +16,7 @@ mod dns;
 mod encryption;
 mod guard;
 mod http;
+mod hygiene;
 mod places;
 mod plaintext;
 mod proxies;
@@ -28,11 +29,13 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         http::check(plan, found);
         plaintext::check(plan, found);
         guard::check(plan, found);
+        hygiene::check(plan, file, found);
         backends::check_choice(plan, file, found);
         proxies::check(plan, found);
     }
     places::check(plans, found);
     backends::check(file, plans, found);
+    hygiene::check_backends(file, plans, found);
     certificates::check(file, plans, found);
     acme::check(file, plans, found);
 }

@@ -52,7 +52,8 @@ impl Extensions {
         listed
     }
 
-    fn note(&mut self, text: &[u8]) {
+    /// Notes what one line of a list names.
+    pub(super) fn note(&mut self, text: &[u8]) {
         let mut words = text.split(|byte| *byte == b' ');
         match words.next().unwrap_or_default().to_ascii_uppercase().as_slice() {
             b"SIZE" => self.size = Some(words.next().and_then(limit)),
@@ -129,7 +130,7 @@ impl Mechanisms {
 }
 
 /// RFC 1870 §3: 0 says that there is no fixed limit, which a lone SIZE says too.
-fn limit(digits: &[u8]) -> Option<u64> {
+pub(super) fn limit(digits: &[u8]) -> Option<u64> {
     let limit = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (limit > 0).then_some(limit)
 }

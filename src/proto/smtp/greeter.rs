@@ -264,7 +264,7 @@ impl Greeter for SmtpGreeter {
     }
 
     fn learn(&mut self, offered: Option<Extensions>, output: &mut Vec<u8>) {
-        self.known = Some(offered.unwrap_or_default());
+        self.known = Some(self.settings.hygiene.shown(offered.unwrap_or_default()));
         match std::mem::replace(&mut self.hello, Hello::None) {
             Hello::Asking(said) => self.introduce(said, output),
             answered => self.hello = answered,

@@ -1,7 +1,7 @@
 //! SMTP (RFC 5321), submission (RFC 6409) and LMTP (RFC 2033): one family, one pair of machines.
 //!
 //! The grammar stands in small files (`command`, `reply`, `path`, `chunk`, `body`, `offer`), the decisions in
-//! `greeter`, `filter` and `guard`, and everything that mailward itself says in `words`.
+//! `greeter`, `filter`, `guard` and `hygiene`, and everything that mailward itself says in `words`.
 
 mod body;
 mod chunk;
@@ -10,6 +10,7 @@ mod extensions;
 mod filter;
 mod greeter;
 mod guard;
+mod hygiene;
 mod offer;
 mod path;
 mod probe;
@@ -20,10 +21,12 @@ mod xclient;
 #[cfg(test)]
 mod tests;
 
+pub use body::BareNewline;
 pub use extensions::{Extensions, Mechanisms};
 pub use filter::SmtpFilter;
 pub use greeter::SmtpGreeter;
 pub use guard::{DomainPattern, Guard};
+pub use hygiene::{Hygiene, REFUSABLE};
 pub use probe::{Probe, Probed};
 pub use reply::greeting_end;
 pub use xclient::Xclient;

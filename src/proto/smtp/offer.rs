@@ -3,7 +3,11 @@
 //! Parses leniently (lower case, `AUTH=LOGIN`, blanks at the end), writes strictly, invents nothing. What is taken out
 //! here is also refused as a command: [`Offer::lists`] is asked before any verb beyond RFC 5321's own goes on.
 
-use super::reply::{Reply, write_lines};
+use super::{
+    extensions,
+    hygiene::Hygiene,
+    reply::{Reply, write_lines},
+};
 use crate::proto::sasl;
 
 /// Extensions that do not work through a gateway, beside every keyword that begins with X: TLS ends here
@@ -26,8 +30,10 @@ impl Offer {
     }
 
     /// Writes a successful reply to EHLO or LHLO as the client may see it, and remembers what is in it.
-    pub(super) fn filter(reply: &Reply<'_>, login: bool, output: &mut Vec<u8>) -> Self {
-        let listed: Vec<_> = reply.texts().skip(1).filter_map(|text| Extension::parse(text, login)).collect();
+    pub(super) fn filter(reply: &Reply<'_>, login: bool, hygiene: &Hygiene, output: &mut Vec<u8>) -> Self {
+        let extensions = reply.texts().skip(1).filter_map(|text| Extension::parse(text, login));
+        let shown = extensions.filter(|extension| !hygiene.hides(extension.keyword.as_bytes()));
+        let listed: Vec<_> = shown.map(|extension| extension.limited(hygiene)).collect();
         let name = reply.texts().next().unwrap_or_default();
         let lines: Vec<_> = listed.iter().map(|extension| extension.line.as_slice()).collect();
         write_lines(reply.code, std::iter::once(name).chain(lines), output);
@@ -65,6 +71,18 @@ impl Extension {
         };
         Some(Self { keyword, line })
     }
+
+    /// RFC 1870 §4: SIZE with a limit of ours, where that is the lower one.
+    fn limited(self, hygiene: &Hygiene) -> Self {
+        if self.keyword != "SIZE" {
+            return self;
+        }
+        let own = self.line.get("SIZE ".len()..).and_then(|value| extensions::limit(value.trim_ascii()));
+        match hygiene.lower(own) {
+            Some(limit) if own != Some(limit) => Self { line: format!("SIZE {limit}").into_bytes(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// RFC 5321 §4.1.1.1: a keyword is made of letters, digits and hyphens.
@@ -89,9 +107,41 @@ mod tests {
     use super::*;
 
     fn filtered(reply: &str, login: bool) -> (Offer, String) {
+        filtered_by(&Hygiene::default(), reply, login)
+    }
+
+    fn filtered_by(hygiene: &Hygiene, reply: &str, login: bool) -> (Offer, String) {
         let mut output = Vec::new();
-        let offer = Offer::filter(&Reply::first(reply.as_bytes()).unwrap().unwrap(), login, &mut output);
+        let offer = Offer::filter(&Reply::first(reply.as_bytes()).unwrap().unwrap(), login, hygiene, &mut output);
         (offer, String::from_utf8(output).unwrap())
+    }
+
+    #[test]
+    fn what_the_operator_hides_is_taken_out_too() {
+        let hygiene = Hygiene { hidden: vec!["CHUNKING".into(), "AUTH".into()], ..Hygiene::default() };
+        let reply = "250-host\r\n250-chunking\r\n250-BINARYMIME\r\n250-AUTH=PLAIN\r\n250-AUTH PLAIN\r\n250 DSN\r\n";
+        let (offer, shown) = filtered_by(&hygiene, reply, true);
+        assert_eq!(shown, "250-host\r\n250 DSN\r\n");
+        assert!(!offer.lists(b"CHUNKING") && !offer.lists(b"AUTH"));
+    }
+
+    #[test]
+    fn a_limit_lowers_the_size_and_invents_none() {
+        let hygiene = Hygiene { largest: Some(1000), ..Hygiene::default() };
+        for (own, shown) in [
+            ("SIZE 5000", "SIZE 1000"),
+            ("size 500", "size 500"),
+            ("SIZE 1000", "SIZE 1000"),
+            ("SIZE", "SIZE 1000"),
+            ("SIZE 0", "SIZE 1000"),
+            ("SIZE lots", "SIZE 1000"),
+            ("DSN", "DSN"),
+        ] {
+            assert_eq!(
+                filtered_by(&hygiene, &format!("250-x\r\n250 {own}\r\n"), true).1,
+                format!("250-x\r\n250 {shown}\r\n")
+            );
+        }
     }
 
     #[test]

@@ -22,9 +22,11 @@ pub(super) const NO_MECHANISM: &str = "504 5.5.4 Authentication mechanism not of
 pub(super) const NEEDS_TLS: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub(super) const NEEDS_LOGIN: &str = "530 5.7.0 Authentication required\r\n";
 pub(super) const NEEDS_ENCRYPTION: &str = "538 5.7.11 Encryption required for authentication\r\n";
-pub(super) const BARE_NEWLINE: &str = "550 5.6.11 Message refused: a bare LF or CR in it\r\n";
+pub(super) const BARE_NEWLINE: &str = "550 5.6.11 Message refused: a bare LF or CR in it, or a NUL before a line\r\n";
+pub(super) const TOO_LARGE: &str = "552 5.3.4 Message too large\r\n";
 pub(super) const NO_UTF8: &str = "553 5.6.7 Letters beyond ASCII need SMTPUTF8, which is not offered\r\n";
 pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
+pub(super) const NO_PARAMETER: &str = "555 5.5.4 Parameter not offered\r\n";
 
 pub(super) const CLOSING: &str = "421 4.3.2 Connection to the mail server lost, closing\r\n";
 pub(super) const UNAVAILABLE: &str = "421 4.3.2 Mail server not available, try again later\r\n";
@@ -55,6 +57,16 @@ pub(super) const fn violation(violation: Violation) -> &'static str {
         Violation::BadLength => BAD_ARGUMENT,
         // The others are the backend's, or have had their reply.
         _ => CLOSING,
+    }
+}
+
+/// The reply to a message that is refused on its way.
+pub(super) const fn refusal(violation: Violation) -> &'static str {
+    match violation {
+        // RFC 1870 §6.3
+        Violation::MessageTooLarge => TOO_LARGE,
+        // RFC 5321 §2.3.8: CR and LF stand in a message only together.
+        _ => BARE_NEWLINE,
     }
 }
 

@@ -24,6 +24,7 @@ fn settings() -> Settings {
         plaintext_auth: false,
         limits: LIMITS,
         guard: crate::proto::smtp::Guard::default(),
+        hygiene: crate::proto::smtp::Hygiene::default(),
     }
 }
 

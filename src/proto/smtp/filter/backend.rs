@@ -114,7 +114,7 @@ impl SmtpFilter {
     /// EHLO or LHLO succeeded.
     fn offered(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
         self.complain_without_login(reply);
-        let offer = Offer::filter(reply, self.takes_passwords(), &mut wire.to_client);
+        let offer = Offer::filter(reply, self.takes_passwords(), &self.settings.hygiene, &mut wire.to_client);
         self.begin_session(offer);
         self.expected.answered(self.is_lmtp());
         self.catch_up(wire);
@@ -141,6 +141,7 @@ impl SmtpFilter {
         };
         let extended = !command.starts_with(b"HELO");
         let live = if extended { Extensions::listed_in(reply) } else { Extensions::default() };
+        let live = self.settings.hygiene.shown(live);
         self.missing = offered.without(live);
         self.pipelining = live.pipelining;
         self.mode = Mode::Command;

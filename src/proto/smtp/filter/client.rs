@@ -44,7 +44,7 @@ impl SmtpFilter {
         if self.uses_missing(command) {
             return self.extension_gone(wire);
         }
-        if command.verb == Verb::Bdat && self.awaits_recipients() {
+        if command.verb == Verb::Bdat && self.awaits_replies(command) {
             return Flow::Wait;
         }
         if let Err(violation) = self.count() {
@@ -73,12 +73,16 @@ impl SmtpFilter {
             Verb::Lhlo if !self.is_lmtp() => Judgement::Mistake(words::UNKNOWN_COMMAND),
             Verb::Helo => Judgement::Pass(Reaction::Hello),
             Verb::Ehlo | Verb::Lhlo => Judgement::Pass(Reaction::Offer),
-            Verb::Mail => unless(self.settings.guard.refuses_mail(self.login.accepted()), Reaction::Mail),
+            Verb::Mail => unless(self.refuses_mail(command.argument), Reaction::Mail),
             Verb::Rcpt => unless(self.refuses_recipient(command.argument), Reaction::Recipient),
             Verb::Auth => self.judge_login(command),
             Verb::Data => Judgement::Pass(Reaction::Data),
             Verb::Rset => Judgement::Pass(Reaction::Reset),
             Verb::Quit => Judgement::Pass(Reaction::Quit),
+            // RFC 5321 §7.3: where they are turned off, the reply is one that says neither yes nor no.
+            Verb::Vrfy | Verb::Expn if self.settings.hygiene.hides(command.word) => {
+                Judgement::Refuse(words::CANNOT_VERIFY)
+            }
             Verb::Noop | Verb::Vrfy | Verb::Expn | Verb::Help => Judgement::Pass(Reaction::Pass),
             // RFC 3207 §4.2: not offered, and refused, once TLS is there; nor in a transaction begun without it.
             Verb::StartTls if self.encrypted || self.opening().is_some() => Judgement::Mistake(words::NO_STARTTLS),
@@ -87,9 +91,15 @@ impl SmtpFilter {
         }
     }
 
+    fn refuses_mail(&self, argument: &[u8]) -> Option<&'static str> {
+        let refusal = self.settings.guard.refuses_mail(self.login.accepted());
+        refusal.or_else(|| self.settings.hygiene.refuses_parameters(argument))
+    }
+
     fn refuses_recipient(&self, argument: &[u8]) -> Option<&'static str> {
         let utf8 = self.offer.lists(b"SMTPUTF8") && !self.missing.smtp_utf8;
-        self.settings.guard.refuses_rcpt(argument, self.login.accepted(), utf8)
+        let refusal = self.settings.guard.refuses_rcpt(argument, self.login.accepted(), utf8);
+        refusal.or_else(|| self.settings.hygiene.refuses_parameters(argument))
     }
 
     fn judge_login(&mut self, command: &Command<'_>) -> Judgement {

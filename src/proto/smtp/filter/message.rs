@@ -1,16 +1,16 @@
 //! Messages on their way: the body behind DATA, the octets behind BDAT, and what of them is thrown away.
 //!
-//! Promises that a body goes on byte for byte, at the speed of a search for line ends, and that one with a bare
-//! newline never gets an end at the backend: whatever that makes of it, it is no message.
+//! Promises that a body with proper line ends goes on byte for byte, at the speed of a search for them, and that a
+//! message that is refused on its way never gets an end at the backend: whatever that makes of it, it is no message.
 
 use super::{Reaction, SmtpFilter, expel, parting::Refusal};
 use crate::proto::{
     Ending, Flow, Violation, Wire,
     smtp::{
-        body::{Body, Scan},
+        body::{Body, Taken},
         chunk::{Chunk, Fault},
         command::Command,
-        words::{self, say},
+        words,
     },
 };
 
@@ -29,87 +29,119 @@ pub(super) enum Mode {
     Chunk(u64),
     /// As so many octets of a BDAT that is refused with this reply.
     Unwanted { left: u64, reply: &'static str },
-    /// As the rest of a body that is not to be had: the backend is gone.
-    LostBody { body: Body, cause: Cause },
-    /// As the rest of the octets of BDAT: the backend is gone.
-    LostChunk(u64),
+    /// As the rest of a message that is not to be had: the backend is gone.
+    Lost { rest: Rest, cause: Cause },
     /// As commands for a backend that refused the session.
     Refusing(Refusal),
     /// As one last command: the backend was cut off for this.
     Parting(Violation),
 }
 
-/// Why the rest of a body is thrown away.
+/// What is left to come of a lost message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rest {
+    /// A body, up to its end.
+    Body(Body),
+    /// So many octets of BDAT.
+    Chunk(u64),
+}
+
+/// Why a message is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// There is a bare newline in it.
-    BareNewline,
+    /// It was refused for this, and the backend cut off.
+    Refused(Violation),
     /// The backend was lost.
     BackendLost,
 }
 
+impl Rest {
+    /// How many of the bytes belong to it, and whether it ends with them.
+    fn skip(&mut self, input: &[u8]) -> (usize, bool) {
+        match self {
+            Self::Body(body) => {
+                let Taken { length, ended, .. } = body.skip(input);
+                (length, ended)
+            }
+            Self::Chunk(left) => {
+                let length = at_most(*left, input);
+                *left -= length as u64;
+                (length, *left == 0)
+            }
+        }
+    }
+}
+
 impl SmtpFilter {
-    /// The next bytes of a body that goes on. A CR goes on with what follows it or not at all: behind CRLF and a dot,
-    /// a backend that takes it for a line end would have its message.
-    pub(super) fn carry_body(&mut self, mut body: Body, input: &[u8]) -> Flow {
-        let decided = match input {
-            [front @ .., b'\r'] if !front.ends_with(b"\r") => front,
-            _ => input,
+    /// The next bytes of a body that goes on.
+    pub(super) fn carry_body(&mut self, body: Body, input: &[u8], wire: &mut Wire) -> Flow {
+        let mut next = body;
+        let violation = match next.take(input, self.settings.hygiene.bare_newline) {
+            None => Violation::BareNewline,
+            Some(_) if self.settings.hygiene.is_too_large(next.size()) => Violation::MessageTooLarge,
+            Some(taken) => return self.pass_body(next, taken, wire),
         };
-        if decided.is_empty() {
+        self.mode = Mode::Lost { rest: Rest::Body(body), cause: Cause::Refused(violation) };
+        self.expected.push(Reaction::Verdict);
+        Flow::Cut(0)
+    }
+
+    fn pass_body(&mut self, body: Body, taken: Taken, wire: &mut Wire) -> Flow {
+        let Taken { length, instead, ended } = taken;
+        if length == 0 {
             return Flow::More;
         }
-        match body.scan(decided) {
-            Scan::All => {
-                self.mode = Mode::Body(body);
-                Flow::Pass(decided.len())
-            }
-            Scan::End(length) => {
-                self.mode = Mode::Command;
-                self.expected.push(Reaction::Verdict);
-                Flow::Pass(length)
-            }
-            Scan::Bare(length) => {
-                self.mode = Mode::LostBody { body, cause: Cause::BareNewline };
-                Flow::Cut(length)
-            }
+        self.mode = if ended { Mode::Command } else { Mode::Body(body) };
+        if ended {
+            self.expected.push(Reaction::Verdict);
         }
-    }
-
-    /// The next bytes of a body that goes nowhere, up to the client's own end of it.
-    pub(super) fn discard_body(&mut self, mut body: Body, cause: Cause, input: &[u8], wire: &mut Wire) -> Flow {
-        let end = body.skip(input);
-        let length = end.unwrap_or(input.len());
-        let within_limit = self.may_discard(length as u64);
-        if end.is_none() && within_limit {
-            self.mode = Mode::LostBody { body, cause };
-            return Flow::Consume(length);
-        }
-        match cause {
-            Cause::BareNewline => self.refuse_body(within_limit, length, wire),
-            Cause::BackendLost => {
-                self.expected.push(Reaction::Verdict);
-                self.end_lost(within_limit, wire)
-            }
-        }
-    }
-
-    /// RFC 5321 §2.3.8: CR and LF stand in a message only together. The client waits for a reply as to any
-    /// other message, so that it learns that this one, not the session, is at fault.
-    fn refuse_body(&mut self, within_limit: bool, length: usize, wire: &mut Wire) -> Flow {
-        for _ in 0..self.expected.owed(self.is_lmtp()) {
-            say(words::BARE_NEWLINE, &mut wire.to_client);
-        }
-        if !within_limit {
-            return Flow::End(Ending::Client(Violation::TooMuchDiscarded));
-        }
-        self.mode = Mode::Parting(Violation::BareNewline);
+        let Some(instead) = instead else { return Flow::Pass(length) };
+        wire.to_backend = instead;
         Flow::Consume(length)
     }
 
-    /// Whether it is open yet what is to become of a BDAT.
-    pub(super) fn awaits_recipients(&self) -> bool {
-        self.offer.lists(b"CHUNKING") && self.expected.has_recipients().is_none()
+    /// The next bytes of a message that goes nowhere, up to the client's own end of it.
+    pub(super) fn discard(&mut self, mut rest: Rest, cause: Cause, input: &[u8], wire: &mut Wire) -> Flow {
+        let (length, ended) = rest.skip(input);
+        if length == 0 {
+            return Flow::More;
+        }
+        let within_limit = self.may_discard(length as u64);
+        if !ended && within_limit {
+            self.mode = Mode::Lost { rest, cause };
+            return Flow::Consume(length);
+        }
+        match cause {
+            Cause::Refused(violation) => self.refuse_message(violation, within_limit, length, wire),
+            Cause::BackendLost => {
+                self.settle(wire);
+                Flow::End(if within_limit { Ending::BackendLost } else { Ending::Client(Violation::TooMuchDiscarded) })
+            }
+        }
+    }
+
+    /// The client waits for a reply as to any other message, so that it learns that this one, not the session, is at
+    /// fault.
+    fn refuse_message(&mut self, violation: Violation, within_limit: bool, length: usize, wire: &mut Wire) -> Flow {
+        self.answer_messages(words::refusal(violation), wire);
+        if !within_limit {
+            return Flow::End(Ending::Client(Violation::TooMuchDiscarded));
+        }
+        self.mode = Mode::Parting(violation);
+        Flow::Consume(length)
+    }
+
+    /// Whether it is open yet what is to become of a BDAT. Before the backend is cut off for one, it has to answer
+    /// what it was asked.
+    pub(super) fn awaits_replies(&self, command: &Command<'_>) -> bool {
+        let too_large = || Chunk::parse(command.argument).is_ok_and(|chunk| self.is_too_large(chunk));
+        let undecided = self.expected.has_recipients().is_none();
+        self.offer.lists(b"CHUNKING") && (undecided || (!self.expected.is_empty() && too_large()))
+    }
+
+    /// Whether a message is beyond the limit with this chunk.
+    fn is_too_large(&self, chunk: Chunk) -> bool {
+        self.settings.hygiene.is_too_large(self.expected.octets().saturating_add(chunk.size))
     }
 
     /// A BDAT command. RFC 3030 §2: its octets follow, whatever the reply.
@@ -120,8 +152,14 @@ impl SmtpFilter {
         let wanted = offered && self.expected.has_recipients() == Some(true);
         match Chunk::parse(command.argument) {
             Ok(chunk) if wanted => {
-                chunk.write(&mut wire.to_backend);
                 self.expected.push(if chunk.last { Reaction::Verdict } else { Reaction::Chunk });
+                if self.is_too_large(chunk) {
+                    let cause = Cause::Refused(Violation::MessageTooLarge);
+                    self.mode = Mode::Lost { rest: Rest::Chunk(chunk.size), cause };
+                    return Flow::Cut(length);
+                }
+                self.expected.count_octets(chunk.size);
+                chunk.write(&mut wire.to_backend);
                 self.mode = chunk_mode(chunk.size);
                 Flow::Consume(length)
             }
@@ -162,22 +200,6 @@ impl SmtpFilter {
         }
         self.mode = Mode::Unwanted { left, reply };
         Flow::Consume(length)
-    }
-
-    /// The next octets of a BDAT whose backend is gone.
-    pub(super) fn discard_lost_chunk(&mut self, left: u64, input: &[u8], wire: &mut Wire) -> Flow {
-        let length = at_most(left, input);
-        let (left, within_limit) = (left - length as u64, self.may_discard(length as u64));
-        if left > 0 && within_limit {
-            self.mode = Mode::LostChunk(left);
-            return Flow::Consume(length);
-        }
-        self.end_lost(within_limit, wire)
-    }
-
-    fn end_lost(&mut self, within_limit: bool, wire: &mut Wire) -> Flow {
-        self.settle(wire);
-        Flow::End(if within_limit { Ending::BackendLost } else { Ending::Client(Violation::TooMuchDiscarded) })
     }
 }
 

@@ -118,11 +118,10 @@ impl Filter for SmtpFilter {
             Mode::Command => self.command_line(input, wire),
             Mode::Held => Flow::Wait,
             Mode::Exchange => self.response_line(input, wire),
-            Mode::Body(body) => self.carry_body(body, input),
+            Mode::Body(body) => self.carry_body(body, input, wire),
             Mode::Chunk(left) => self.carry_chunk(left, input),
             Mode::Unwanted { left, reply } => self.discard_chunk(left, reply, input, wire),
-            Mode::LostBody { body, cause } => self.discard_body(body, cause, input, wire),
-            Mode::LostChunk(left) => self.discard_lost_chunk(left, input, wire),
+            Mode::Lost { rest, cause } => self.discard(rest, cause, input, wire),
             Mode::Refusing(_) | Mode::Parting(_) => self.last_command(input, wire),
         }
     }

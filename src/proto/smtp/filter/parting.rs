@@ -4,7 +4,7 @@
 
 use super::{
     Reaction, SmtpFilter, expel,
-    message::{Cause, Mode},
+    message::{Cause, Mode, Rest},
 };
 use crate::proto::{
     Ending, Flow, Start, Violation, Wire,
@@ -80,10 +80,13 @@ impl SmtpFilter {
     /// The backend is gone.
     pub(super) fn lost(&mut self, wire: &mut Wire) -> Flow {
         match self.mode {
-            Mode::Body(body) => self.mode = Mode::LostBody { body, cause: Cause::BackendLost },
-            Mode::Chunk(left) => self.mode = Mode::LostChunk(left),
+            Mode::Body(body) => {
+                self.expected.push(Reaction::Verdict);
+                self.mode = Mode::Lost { rest: Rest::Body(body), cause: Cause::BackendLost };
+            }
+            Mode::Chunk(left) => self.mode = Mode::Lost { rest: Rest::Chunk(left), cause: Cause::BackendLost },
             // It was gone for us before.
-            Mode::LostBody { .. } | Mode::LostChunk(_) | Mode::Refusing(_) | Mode::Parting(_) => {}
+            Mode::Lost { .. } | Mode::Refusing(_) | Mode::Parting(_) => {}
             _ => return self.lost_between(wire),
         }
         Flow::More
@@ -106,15 +109,18 @@ impl SmtpFilter {
     /// Says what is owed where the backend will say nothing any more: that the fate of a message is unknown,
     /// once for each reply, and that the session is over.
     pub(super) fn settle(&mut self, wire: &mut Wire) {
-        loop {
-            self.catch_up(wire);
-            match self.expected.next() {
-                Some(Reaction::Verdict | Reaction::Chunk) => say(words::OUTCOME_UNKNOWN, &mut wire.to_client),
-                _ => break,
-            }
-            self.expected.answered(self.is_lmtp());
-        }
+        self.answer_messages(words::OUTCOME_UNKNOWN, wire);
         say(words::CLOSING, &mut wire.to_client);
+    }
+
+    /// Says this in place of each reply to a message that is next to come, and what of our own waits between them.
+    pub(super) fn answer_messages(&mut self, reply: &str, wire: &mut Wire) {
+        self.catch_up(wire);
+        while let Some(Reaction::Verdict | Reaction::Chunk) = self.expected.next() {
+            say(reply, &mut wire.to_client);
+            self.expected.answered(self.is_lmtp());
+            self.catch_up(wire);
+        }
     }
 }
 

@@ -2,13 +2,30 @@
 
 use super::talk::{Talk, both, settings};
 use crate::proto::{
-    Complaint, Ending, Filter as _, Phase, Protocol, Violation,
-    smtp::body::{Body, Scan},
+    Complaint, Ending, Filter as _, Phase, Protocol, Settings, Violation,
+    smtp::{
+        BareNewline, Hygiene,
+        body::{Body, Taken},
+    },
 };
 
 /// A session in which the body is next.
 fn in_data(protocol: Protocol, recipients: usize, drips: bool) -> Talk {
-    let mut talk = Talk::inside_tls(settings(protocol), drips);
+    in_data_of(settings(protocol), recipients, drips)
+}
+
+/// The same, where bare newlines are not normalized.
+fn with_newlines(bare_newline: BareNewline, drips: bool) -> Talk {
+    in_data_of(hygienic(Protocol::Smtp, Hygiene { bare_newline, ..Hygiene::default() }), 1, drips)
+}
+
+fn hygienic(protocol: Protocol, hygiene: Hygiene) -> Settings {
+    Settings { hygiene, ..settings(protocol) }
+}
+
+fn in_data_of(settings: Settings, recipients: usize, drips: bool) -> Talk {
+    let protocol = settings.protocol;
+    let mut talk = Talk::inside_tls(settings, drips);
     talk.hello(if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" }, &["PIPELINING"]);
     talk.exchange("MAIL FROM:<a@b>", "250 2.1.0 ok");
     for _ in 0..recipients {
@@ -19,7 +36,7 @@ fn in_data(protocol: Protocol, recipients: usize, drips: bool) -> Talk {
 }
 
 /// What each form that some server somewhere takes for the end of a message is made of (VU#302671).
-const SMUGGLING: [&str; 14] = [
+const SMUGGLING: [&str; 18] = [
     "\n.\n",
     "\n.\r\n",
     "\r\n.\n",
@@ -34,13 +51,17 @@ const SMUGGLING: [&str; 14] = [
     "\n\n.\r\n",
     "\r\n.\n\r\n",
     "\r\n.\r\0\n",
+    "\r\n\0.\r\n",
+    "\r\n.\0\r\n",
+    "\n\0.\0\r\n",
+    "\n\0\0..\0\n",
 ];
 
 #[test]
 fn a_message_crosses_byte_for_byte() {
     both(|drips| {
         let mut talk = in_data(Protocol::Smtp, 1, drips);
-        let body = b"Subject: x\r\n\r\n..stuffed\r\n.x\r\n\xff\0 8 bit\r\n\r\n. \r\nend\r\n.\r\n".as_slice();
+        let body = b"Subject: x\r\n\r\n..stuffed\r\n.x\r\n\xff\0 8 bit\r\n\r\n. \r\nx\0\r\nend\r\n.\r\n".as_slice();
         assert_eq!(talk.client(body).asked(), String::from_utf8_lossy(body));
         assert_eq!(talk.filter.phase(), Phase::DataEnd);
         assert_eq!(talk.backend("250 2.0.0 taken\r\n").told(), "250 2.0.0 taken\r\n");
@@ -60,7 +81,7 @@ fn an_empty_message_is_a_dot_alone() {
 
 #[test]
 fn look_alikes_of_the_end_that_hold_no_bare_newline_are_body() {
-    for inner in ["\r\n.\0\r\n", "\r\n\0.\r\n", "\r\n..\r\n", "\r\n. \r\n"] {
+    for inner in ["\r\n..\r\n", "\r\n. \r\n", "\r\n.x\r\n", "\r\nx.\r\n"] {
         let mut talk = in_data(Protocol::Smtp, 1, false);
         talk.client(format!("x{inner}MAIL FROM:<evil@b>\r\n"));
         assert_eq!(talk.filter.phase(), Phase::Transfer, "{inner:?}");
@@ -69,11 +90,11 @@ fn look_alikes_of_the_end_that_hold_no_bare_newline_are_body() {
 }
 
 #[test]
-fn no_bare_newline_ends_a_message_or_lets_one_pass() {
+fn a_refused_form_neither_ends_a_message_nor_lets_one_pass() {
     for form in SMUGGLING {
         let input = format!("one{form}MAIL FROM:<evil@b>\r\nDATA\r\ntwo\r\n.\r\nNOOP\r\n");
         for split in 0..=input.len() {
-            let mut talk = in_data(Protocol::Smtp, 1, false);
+            let mut talk = with_newlines(BareNewline::Reject, false);
             talk.client(&input[..split]).client(&input[split..]);
             let passed = talk.asked();
             assert!(passed.len() <= 3 + form.len() && input.starts_with(&passed), "{form:?} at {split}: {passed:?}");
@@ -87,20 +108,23 @@ fn no_bare_newline_ends_a_message_or_lets_one_pass() {
 }
 
 #[test]
-fn a_cr_goes_on_with_its_lf_or_not_at_all() {
-    let mut talk = in_data(Protocol::Smtp, 1, false);
-    assert_eq!(talk.client("x\r\n.\r").asked(), "x\r\n.");
+fn a_cr_goes_on_with_its_lf_and_a_dot_with_what_follows_it() {
+    let mut talk = with_newlines(BareNewline::Reject, false);
+    assert_eq!(talk.client("x\r\n.\r").asked(), "x\r\n");
     assert_eq!(talk.client("MAIL").asked(), "");
-    let mut talk = in_data(Protocol::Smtp, 1, false);
-    assert_eq!(talk.client("x\r").asked(), "x");
-    assert_eq!(talk.client("\n.\r").asked(), "\r\n.");
-    assert_eq!(talk.client("\n").asked(), "\r\n");
+    for bare_newline in BareNewline::ALL {
+        let mut talk = with_newlines(bare_newline, false);
+        assert_eq!(talk.client("x\r").asked(), "x");
+        assert_eq!(talk.client("\n.").asked(), "\r\n");
+        assert_eq!(talk.client("\r").asked(), "");
+        assert_eq!(talk.client("\n").asked(), ".\r\n");
+    }
 }
 
 #[test]
 fn a_refused_message_is_refused_where_the_client_ends_it() {
     both(|drips| {
-        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        let mut talk = with_newlines(BareNewline::Reject, drips);
         assert_eq!(talk.client("one\ntwo\n.\nthree").told(), "");
         assert_eq!(talk.filter.phase(), Phase::Transfer);
         assert!(talk.client("\r\n.\r\n").told().starts_with("550 5.6.11 "));
@@ -112,14 +136,15 @@ fn a_refused_message_is_refused_where_the_client_ends_it() {
 
 #[test]
 fn lmtp_refuses_a_message_for_each_recipient() {
-    let mut talk = in_data(Protocol::Lmtp, 3, false);
+    let reject = Hygiene { bare_newline: BareNewline::Reject, ..Hygiene::default() };
+    let mut talk = in_data_of(hygienic(Protocol::Lmtp, reject), 3, false);
     assert_eq!(talk.client("one\ntwo\r\n.\r\n").told().matches("550 5.6.11 ").count(), 3);
 }
 
 #[test]
 fn a_refused_message_without_an_end_is_bounded() {
     both(|drips| {
-        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        let mut talk = with_newlines(BareNewline::Reject, drips);
         talk.client([b"\n".as_slice(), &[b'x'; 1001]].concat());
         assert_eq!(talk.ending, Some(Ending::Client(Violation::TooMuchDiscarded)));
         assert!(talk.told().starts_with("550 5.6.11 "));
@@ -221,37 +246,54 @@ fn lmtp_recipients_are_forgotten_with_their_message() {
     }
 }
 
-/// The plainest reading of the rules, one byte at a time over the whole body.
-fn reference(body: &[u8]) -> Scan {
-    for at in 0..body.len() {
-        let before = |count: usize| at.checked_sub(count).map(|at| body[at]);
-        match body[at] {
-            b'\n' if before(1) != Some(b'\r') => return Scan::Bare(at + 1),
-            b'\n' if before(2) == Some(b'.') && (at == 2 || (before(4), before(3)) == (Some(b'\r'), Some(b'\n'))) => {
-                return Scan::End(at + 1);
-            }
-            byte if byte != b'\n' && before(1) == Some(b'\r') => return Scan::Bare(at),
-            _ => {}
+/// The plainest reading of the rules, over a whole body: how long it is, its end included, and the message in it.
+fn reference(body: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let ends = |at: &usize| body[*at..].starts_with(b".\r\n") && (*at == 0 || body[..*at].ends_with(b"\r\n"));
+    let end = (0..body.len()).find(ends)?;
+    let mut message = Vec::new();
+    for line in unstuffed(&body[..end]) {
+        for text in line.split(|byte| b"\r\n".contains(byte)) {
+            let nuls = text.iter().take_while(|byte| **byte == 0).count();
+            message.extend_from_slice(&text[nuls..]);
+            message.extend_from_slice(b"\r\n");
         }
     }
-    Scan::All
+    Some((end + 3, message))
 }
 
-/// The same by [`Body::scan`] on `first` and `second` one after the other.
-fn scanned(first: &[u8], second: &[u8]) -> Scan {
-    let mut body = Body::new();
-    match body.scan(first) {
-        Scan::All => match body.scan(second) {
-            Scan::All => Scan::All,
-            Scan::End(length) => Scan::End(first.len() + length),
-            Scan::Bare(length) => Scan::Bare(first.len() + length),
-        },
-        scan => scan,
+/// RFC 5321 §4.5.2: the lines that a receiver makes of a body.
+fn unstuffed(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines(body, b"\r\n").into_iter().map(|line| line.strip_prefix(b".").unwrap_or(line))
+}
+
+/// The lines of a text that is nothing, or ends in `end`.
+fn lines<'t>(mut text: &'t [u8], end: &[u8]) -> Vec<&'t [u8]> {
+    let mut lines = Vec::new();
+    while let Some(at) = text.windows(end.len()).position(|window| window == end) {
+        lines.push(&text[..at]);
+        text = &text[at + end.len()..];
     }
+    lines
+}
+
+/// What a body that arrives in these pieces becomes, and how long it is, if it ends.
+fn taken(pieces: &[&[u8]], bare: BareNewline) -> (Option<usize>, Vec<u8>) {
+    let (mut body, mut held, mut used, mut sent) = (Body::new(), Vec::new(), 0, Vec::new());
+    for piece in pieces {
+        held.extend_from_slice(piece);
+        let Taken { length, instead, ended } = body.take(&held, bare).unwrap();
+        let bytes: Vec<u8> = held.drain(..length).collect();
+        used += length;
+        sent.extend(instead.unwrap_or(bytes));
+        if ended {
+            return (Some(used), sent);
+        }
+    }
+    (None, sent)
 }
 
 #[test]
-fn scanning_finds_what_the_plain_rules_find() {
+fn normalizing_does_what_the_plain_rules_do() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: u64| {
         state ^= state << 13;
@@ -259,19 +301,73 @@ fn scanning_finds_what_the_plain_rules_find() {
         state ^= state << 17;
         state % below
     };
-    const PIECES: [&[u8]; 9] = [b"\r\n", b"\r\n", b"\r\n", b".", b".", b"x", b"some text", b"\r", b"\n"];
-    let mut ends = 0;
+    const PIECES: [&[u8]; 11] =
+        [b"\r\n", b"\r\n", b"\r\n", b".", b".", b"x", b"some text", b"x\0", b"\r", b"\n", b"\0"];
+    let message = |body: &[u8]| unstuffed(body).flat_map(|line| [line, b"\r\n"].concat()).collect::<Vec<u8>>();
+    let (mut ends, mut changes) = (0, 0);
     for _ in 0..4000 {
-        // Few of them with bare newlines, so that many get as far as their end.
-        let kinds = if random(4) == 0 { 9 } else { 7 };
+        // Few of them with faults, so that many get as far as their end.
+        let kinds = if random(4) == 0 { 11 } else { 7 };
         let body: Vec<u8> = (0..random(24)).flat_map(|_| PIECES[random(kinds) as usize].to_vec()).collect();
         let expected = reference(&body);
-        ends += usize::from(matches!(expected, Scan::End(_)));
+        let clean = kinds == 7;
+        ends += usize::from(expected.is_some());
         for split in 0..=body.len() {
-            assert_eq!(scanned(&body[..split], &body[split..]), expected, "{body:?} at {split}");
+            let pieces = [&body[..split], &body[split..]];
+            let (end, sent) = taken(&pieces, BareNewline::Normalize);
+            assert_eq!(end, expected.as_ref().map(|(end, _)| *end), "{body:?} at {split}");
+            if let Some((end, normal)) = &expected {
+                let front = sent.strip_suffix(b".\r\n").unwrap();
+                assert_eq!(message(front), *normal, "{body:?} at {split}");
+                assert_eq!(reference(&sent).map(|(end, _)| end), Some(sent.len()), "{body:?} at {split}");
+                assert!(!clean || sent == body[..*end], "{body:?} at {split}");
+                changes += usize::from(sent != body[..*end]);
+            }
+            assert_eq!(taken(&pieces, BareNewline::Pass).0, end, "{body:?} at {split}");
         }
     }
-    assert!(ends > 100, "the inputs hardly ever end: {ends}");
+    assert!(ends > 100 && changes > 100, "the inputs hardly ever end, or need no change: {ends}, {changes}");
+}
+
+#[test]
+fn no_form_is_an_end_at_any_server() {
+    for form in SMUGGLING {
+        let input = format!("one{form}MAIL FROM:<evil@b>\r\n.\r\nNOOP\r\n");
+        for split in 0..=input.len() {
+            let mut talk = in_data(Protocol::Smtp, 1, false);
+            let asked = talk.client(&input[..split]).client(&input[split..]).asked();
+            let body = asked.strip_suffix("\r\n.\r\nNOOP\r\n").unwrap_or_else(|| panic!("{form:?}: {asked:?}"));
+            assert!(!body.replace("\r\n", "").contains(['\r', '\n']), "{form:?} at {split}: {asked:?}");
+            let without_nuls = body.replace('\0', "");
+            assert!(without_nuls.split("\r\n").all(|line| line != "."), "{form:?} at {split}: {asked:?}");
+            assert_eq!(talk.ending, None);
+        }
+    }
+}
+
+#[test]
+fn the_dot_of_a_bare_line_is_a_dot_of_the_message() {
+    both(|drips| {
+        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        assert_eq!(talk.client("one\n.\n.two\r\n..three\r\n.\r\n").asked(), "one\r\n..\r\n..two\r\n..three\r\n.\r\n");
+        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        let stuffing = "..\n.\r.\0x\r\n.four\r\n.\r\n";
+        assert_eq!(talk.client(stuffing).asked(), "..\r\n..\r\n..\0x\r\n.four\r\n.\r\n");
+        let mut talk = in_data(Protocol::Smtp, 1, drips);
+        assert_eq!(talk.client(".\n\r\n.\0.\r\n.\r\n").asked(), "\r\n\r\n..\r\n.\r\n");
+    });
+}
+
+#[test]
+fn what_is_passed_crosses_byte_for_byte() {
+    for form in SMUGGLING {
+        both(|drips| {
+            let mut talk = with_newlines(BareNewline::Pass, drips);
+            let input = format!("one{form}two\r\n.\r\nNOOP\r\n");
+            assert_eq!(talk.client(&input).asked(), input);
+            assert_eq!(talk.backend("250 ok\r\n250 ok\r\n").told(), "250 ok\r\n250 ok\r\n");
+        });
+    }
 }
 
 #[test]
@@ -281,8 +377,36 @@ fn skipping_ends_at_the_clients_own_end_alone() {
         let end = input.len() - "three".len();
         for split in 0..end {
             let mut body = Body::new();
-            assert_eq!(body.skip(&input.as_bytes()[..split]), None, "{form:?} at {split}");
-            assert_eq!(body.skip(&input.as_bytes()[split..]), Some(end - split), "{form:?} at {split}");
+            let first = body.skip(&input.as_bytes()[..split]);
+            assert!(!first.ended, "{form:?} at {split}");
+            let second = body.skip(&input.as_bytes()[first.length..]);
+            assert_eq!((second.ended, first.length + second.length), (true, end), "{form:?} at {split}");
         }
     }
+}
+
+fn limited(largest: u64) -> Hygiene {
+    Hygiene { largest: Some(largest), ..Hygiene::default() }
+}
+
+#[test]
+fn a_body_beyond_the_limit_gets_no_end_and_is_told_so_at_its_own() {
+    both(|drips| {
+        let mut talk = in_data_of(hygienic(Protocol::Smtp, limited(10)), 1, drips);
+        let asked = talk.client("..2345678\r\n.\r\nRSET\r\n").asked();
+        assert_eq!(asked, "..2345678\r\n.\r\nRSET\r\n", "neither stuffing nor the end counts");
+        for body in ["..23456789\r\n.\r\n", "123456789\n.\r\n.\r\n"] {
+            let mut talk = in_data_of(hygienic(Protocol::Smtp, limited(10)), 1, drips);
+            assert_eq!(talk.client(body).told(), "552 5.3.4 Message too large\r\n", "{body:?}");
+            assert!(talk.cut && !talk.asked().ends_with(".\r\n"), "{body:?}");
+            assert!(talk.client("RSET\r\n").told().starts_with("421 4.3.2 "));
+            assert_eq!(talk.ending, Some(Ending::Client(Violation::MessageTooLarge)));
+        }
+    });
+}
+
+#[test]
+fn lmtp_refuses_a_message_beyond_the_limit_for_each_recipient() {
+    let mut talk = in_data_of(hygienic(Protocol::Lmtp, limited(10)), 3, false);
+    assert_eq!(talk.client("one two three\r\n.\r\n").told().matches("552 5.3.4 ").count(), 3);
 }

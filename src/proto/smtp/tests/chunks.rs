@@ -1,7 +1,10 @@
 //! BDAT (RFC 3030): octets are counted, never read.
 
 use super::talk::{LIMITS, Talk, both, settings};
-use crate::proto::{Ending, Filter as _, Phase, Protocol, Settings, Violation, smtp::Guard};
+use crate::proto::{
+    Ending, Filter as _, Phase, Protocol, Settings, Violation,
+    smtp::{Guard, Hygiene},
+};
 
 fn session(protocol: Protocol, extensions: &[&str], drips: bool) -> Talk {
     let mut talk = Talk::inside_tls(settings(protocol), drips);
@@ -155,4 +158,63 @@ fn lmtp_answers_the_last_chunk_once_behind_a_refused_one() {
 fn a_client_that_goes_away_in_a_chunk_leaves_no_end() {
     let mut talk = addressed(&["CHUNKING"], false);
     assert!(!talk.client("BDAT 5 LAST\r\nabcd").filter.client_ended());
+}
+
+/// A session whose messages may have 10 octets, with a message that has a recipient.
+fn limited(protocol: Protocol, drips: bool) -> Talk {
+    let hygiene = Hygiene { largest: Some(10), ..Hygiene::default() };
+    let mut talk = Talk::inside_tls(Settings { hygiene, ..settings(protocol) }, drips);
+    talk.hello(if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" }, &["PIPELINING", "CHUNKING"]);
+    talk.exchange("MAIL FROM:<a@b>", "250 ok").exchange("RCPT TO:<a@b>", "250 ok").exchange("RCPT TO:<c@d>", "250 ok");
+    talk
+}
+
+#[test]
+fn chunks_beyond_the_limit_in_all_get_no_end() {
+    both(|drips| {
+        let mut talk = limited(Protocol::Smtp, drips);
+        let asked = talk.client("BDAT 6\r\n123456BDAT 5 LAST\r\n78901RSET\r\n").asked();
+        assert_eq!(asked, "BDAT 6\r\n123456", "the first is answered before the backend goes");
+        assert_eq!((talk.cut, talk.told().as_str()), (false, ""));
+        let told = talk.backend("250 chunk\r\n").told();
+        assert!(told.starts_with("250 chunk\r\n552 5.3.4 Message too large\r\n421 4.3.2 "), "{told}");
+        assert!(talk.cut && talk.asked().is_empty());
+        assert_eq!(talk.ending, Some(Ending::Client(Violation::MessageTooLarge)));
+    });
+}
+
+#[test]
+fn each_message_has_the_whole_limit() {
+    both(|drips| {
+        let mut talk = limited(Protocol::Smtp, drips);
+        for _ in 0..2 {
+            talk.client("BDAT 10 LAST\r\n1234567890").backend("250 ok\r\n");
+            talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n").backend("250 ok\r\n250 ok\r\n");
+        }
+        talk.client("BDAT 10\r\n1234567890RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n");
+        talk.backend("250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n").told();
+        talk.asked();
+        assert_eq!(talk.client("BDAT 10 LAST\r\n1234567890").asked(), "BDAT 10 LAST\r\n1234567890");
+        assert!(!talk.cut);
+    });
+}
+
+#[test]
+fn a_last_chunk_beyond_the_limit_is_refused_for_each_recipient_in_lmtp() {
+    for (last, replies) in [("", 1), (" LAST", 2)] {
+        let mut talk = limited(Protocol::Lmtp, false);
+        assert_eq!(talk.client(format!("BDAT 11{last}\r\n12345678901")).told().matches("552 5.3.4 ").count(), replies);
+    }
+}
+
+#[test]
+fn a_chunk_that_the_operator_hides_is_thrown_away_whole() {
+    both(|drips| {
+        let hygiene = Hygiene { hidden: vec!["CHUNKING".into()], ..Hygiene::default() };
+        let mut talk = Talk::inside_tls(Settings { hygiene, ..settings(Protocol::Smtp) }, drips);
+        talk.hello("EHLO", &["PIPELINING", "CHUNKING", "BINARYMIME"]);
+        talk.exchange("MAIL FROM:<a@b>", "250 ok").exchange("RCPT TO:<a@b>", "250 ok");
+        assert!(talk.client("BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n").told().starts_with("502 5.5.1 "));
+        assert_eq!(talk.asked(), "NOOP\r\n");
+    });
 }

@@ -3,7 +3,7 @@
 use super::talk::{LIMITS, Talk, both, settings};
 use crate::proto::{
     Ending, Filter as _, Flow, Phase, Protocol, Settings, Violation, Wire,
-    smtp::{DomainPattern, Guard},
+    smtp::{DomainPattern, Guard, Hygiene},
 };
 
 fn smtp(drips: bool) -> Talk {
@@ -241,5 +241,36 @@ fn replies_are_written_with_crlf_and_without_control_bytes() {
         let mut talk = smtp(drips);
         talk.client("NOOP\r\n");
         assert_eq!(talk.backend("250-a\x1b[2J\n250 b\n").told(), "250-a[2J\r\n250 b\r\n");
+    });
+}
+
+#[test]
+fn commands_that_the_operator_refuses_never_go_on() {
+    both(|drips| {
+        let hygiene = Hygiene { hidden: ["VRFY", "EXPN", "ETRN"].map(str::to_owned).to_vec(), ..Hygiene::default() };
+        let mut talk = Talk::inside_tls(Settings { hygiene, ..settings(Protocol::Smtp) }, drips);
+        talk.client("EHLO c\r\n").asked();
+        let told = talk.backend("250-mx\r\n250-ETRN\r\n250-VRFY\r\n250-EXPN\r\n250 DSN\r\n").told();
+        assert_eq!(told, "250-mx\r\n250 DSN\r\n");
+        for (line, code) in [("vrfy a", "252 2.5.0 "), ("EXPN all", "252 2.5.0 "), ("ETRN b.example", "502 5.5.1 ")] {
+            assert!(talk.client(format!("{line}\r\n")).told().starts_with(code), "{line}");
+        }
+        assert_eq!(talk.asked(), "");
+    });
+}
+
+#[test]
+fn parameters_and_sizes_are_judged_before_the_backend_sees_them() {
+    both(|drips| {
+        let hygiene = Hygiene { hidden: vec!["DSN".into()], largest: Some(1000), ..Hygiene::default() };
+        let mut talk = Talk::inside_tls(Settings { hygiene, ..settings(Protocol::Smtp) }, drips);
+        talk.client("EHLO c\r\n").asked();
+        assert_eq!(talk.backend("250-mx\r\n250-DSN\r\n250 SIZE 5000\r\n").told(), "250-mx\r\n250 SIZE 1000\r\n");
+        assert!(talk.client("MAIL FROM:<a@b> SIZE=1001\r\n").told().starts_with("552 5.3.4 "));
+        assert!(talk.client("MAIL FROM:<a@b> RET=HDRS\r\n").told().starts_with("555 5.5.4 "));
+        assert_eq!(talk.asked(), "");
+        talk.exchange("MAIL FROM:<a@b> SIZE=1000", "250 ok");
+        assert!(talk.client("RCPT TO:<a@b> NOTIFY=NEVER\r\n").told().starts_with("555 5.5.4 "));
+        assert_eq!(talk.asked(), "");
     });
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::proto::{
     Complaint, Ending, Filter, Flow, Limits, Protocol, Settings, Start, Wire,
-    smtp::{Guard, SmtpFilter},
+    smtp::{Guard, Hygiene, SmtpFilter},
 };
 
 /// Limits small enough to be reached.
@@ -19,6 +19,7 @@ pub(super) fn settings(protocol: Protocol) -> Settings {
         plaintext_auth: false,
         limits: LIMITS,
         guard: Guard::default(),
+        hygiene: Hygiene::default(),
     }
 }
 
