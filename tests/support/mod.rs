@@ -1,5 +1,6 @@
-//! The real components the tests put around mailward: Dovecot and Postfix as mail servers, Exim as a sender, BIND as a name
-//! server, Pebble as the authority that certificates are from, and the programs people read and send mail with as clients.
+//! The real components the tests put around mailward: Dovecot and Postfix as mail servers, Exim as a sender and as a server,
+//! BIND as a name server, Pebble as the authority that certificates are from, and the programs people read and send mail with
+//! as clients.
 //!
 //! A test file says `mod support;` and reads like this:
 //!
@@ -54,6 +55,7 @@ pub use process::wait::eventually;
 pub use scratch::Scratch;
 pub use servers::dovecot::{Dovecot, DovecotBuilder};
 pub use servers::exim::Exim;
+pub use servers::exim_server::EximServer;
 pub use servers::front::{Fault, Front, Resource};
 pub use servers::named::{Named, NamedBuilder};
 pub use servers::pebble::{Pebble, PebbleBuilder};

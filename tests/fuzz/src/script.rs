@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mailward::{
     proto::{
         Opening, Protocol, Settings, Start,
-        smtp::{DomainPattern, Extensions},
+        smtp::{BareNewline, DomainPattern, Extensions},
     },
     transcript::default_settings,
 };
@@ -75,6 +75,13 @@ impl Flags {
         settings.plaintext_auth = self.has(PLAINTEXT_AUTH);
         settings.guard.require_auth = self.has(GUARD) && protocol == Protocol::Submission;
         settings.guard.rcpt_domains = self.has(GUARD).then(|| vec![DomainPattern::Exact("example.org".to_owned())]);
+        // Neither together with a small `discard`: how much is thrown away of a message that is refused on its way depends
+        // on the reads.
+        if !self.has(SMALL) && self.has(GUARD) {
+            settings.hygiene.bare_newline = BareNewline::Reject;
+        } else if !self.has(SMALL) && self.has(REQUIRE) {
+            settings.hygiene.largest = Some(64);
+        }
         if self.has(SMALL) {
             let limits = &mut settings.limits;
             (limits.line, limits.auth, limits.literal) = (64, 64, 64);

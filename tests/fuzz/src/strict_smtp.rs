@@ -1,8 +1,9 @@
 //! A backend that keeps to the letter of RFC 5321 and watches what reaches it, with any client before mailward.
 //!
 //! It lists extensions that mailward must hide, answers every command, and ends a command at CRLF and a body at
-//! CRLF.CRLF alone. Whatever the client sends, it must not see a hidden verb, a control byte in a command, or a
-//! recipient that the guard forbids; and it must see all that it answered as the client saw it.
+//! CRLF.CRLF alone. Whatever the client sends, it must not see a hidden verb, a control byte in a command, a recipient
+//! that the guard forbids, or what another server would take for an end in a message; and it must see all that it
+//! answered as the client saw it.
 
 use std::sync::Arc;
 
@@ -88,7 +89,8 @@ impl Backend {
             false => self.unread.windows(5).position(|five| five == b"\r\n.\r\n").map(|at| at + 5),
         };
         let Some(length) = length else { return false };
-        self.unread.drain(..length);
+        let body: Vec<u8> = self.unread.drain(..length).collect();
+        look_into(&body);
         (self.reading, self.recipients) = (Reading::Commands, 0);
         replies.extend_from_slice(b"250 2.0.0 queued\r\n");
         true
@@ -146,4 +148,14 @@ impl Backend {
         self.recipients += 1;
         b"250 2.1.5 ok\r\n"
     }
+}
+
+/// A server that takes a bare CR or LF for a line end, or skips NULs, finds no other end in a body than we do.
+fn look_into(body: &[u8]) {
+    let ends = body.windows(2).filter(|two| two == b"\r\n").count();
+    let newlines = body.iter().filter(|byte| b"\r\n".contains(byte)).count();
+    assert_eq!(newlines, 2 * ends, "a bare newline came through: {}", body.escape_ascii());
+    let seen: Vec<u8> = body.iter().copied().filter(|byte| *byte != 0).collect();
+    let dots = seen.split(|byte| *byte == b'\n').filter(|line| *line == b".\r").count();
+    assert_eq!(dots, 1, "a message with an end in it: {}", body.escape_ascii());
 }

@@ -79,7 +79,7 @@ impl Exim {
 }
 
 /// Exim conflicts with Postfix as a package, so `tests/run` unpacks it here.
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("exim").join("usr/sbin/exim4");
     assert!(program.exists(), "{} is missing; tests/run installs it", program.display());
     program

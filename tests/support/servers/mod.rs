@@ -2,6 +2,7 @@
 
 pub mod dovecot;
 pub mod exim;
+pub mod exim_server;
 pub mod front;
 pub mod named;
 pub mod pebble;
