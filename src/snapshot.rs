@@ -17,6 +17,7 @@ use crate::{
 
 mod check;
 mod entry;
+mod sources;
 
 use entry::Parts;
 pub use entry::{Entry, Http, Mail, Service};
@@ -78,13 +79,15 @@ pub struct Built {
 }
 
 impl Snapshot {
-    /// Builds everything that the configuration asks for. With `keep` false nothing is written. Warnings go to
+    /// Builds everything that the configuration asks for. With `keep` false nothing is written, and nothing is going to be
+    /// served. Warnings go to
     /// `problems`.
     ///
     /// # Errors
     /// `None` where `problems` holds an error.
     #[must_use]
     pub fn build(config: Config, lasting: &Lasting, keep: bool, problems: &mut Problems) -> Option<Built> {
+        sources::check(&config, keep, problems);
         let sources = Sources::read(&config, keep, problems);
         if problems.fatal() {
             return None;

@@ -13,11 +13,19 @@ pub enum Identity {
     Xclient,
     /// `imap-id`: by a command of IMAP, as Dovecot has it.
     ImapId,
+    /// `transparent`: by connecting from the client's own address.
+    Transparent,
 }
 
 impl Identity {
-    pub(super) const ALL: [Self; 5] =
-        [Self::None, Self::Proxy(Version::V1), Self::Proxy(Version::V2), Self::Xclient, Self::ImapId];
+    pub(super) const ALL: [Self; 6] = [
+        Self::None,
+        Self::Proxy(Version::V1),
+        Self::Proxy(Version::V2),
+        Self::Xclient,
+        Self::ImapId,
+        Self::Transparent,
+    ];
 
     /// The name used in the configuration.
     #[must_use]
@@ -28,6 +36,7 @@ impl Identity {
             Self::Proxy(Version::V2) => "proxy-v2",
             Self::Xclient => "xclient",
             Self::ImapId => "imap-id",
+            Self::Transparent => "transparent",
         }
     }
 
@@ -36,7 +45,7 @@ impl Identity {
     pub const fn is_for(self, protocol: Protocol) -> bool {
         match self {
             Self::None => false,
-            Self::Proxy(_) => true,
+            Self::Proxy(_) | Self::Transparent => true,
             Self::Xclient => matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp),
             Self::ImapId => matches!(protocol, Protocol::Imap),
         }
@@ -45,7 +54,7 @@ impl Identity {
     /// Whether a mail server that is told so judges the client as it would without mailward, by its rules for relaying too:
     /// for this, the address must become the one that its connection has.
     pub(super) const fn takes_the_place(self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::Xclient)
+        matches!(self, Self::Proxy(_) | Self::Xclient | Self::Transparent)
     }
 
     /// Whether both can be had at once: in one session there is one way, since once the backend takes the client's address

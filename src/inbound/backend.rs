@@ -23,7 +23,7 @@ pub use self::{
     target::Target,
 };
 use crate::{
-    config::{self, Member},
+    config::{self, Identity, Member},
     embedded,
     net::{
         connect::{self, BackendStream},
@@ -76,6 +76,8 @@ pub enum DialFault {
     SpokeUnasked,
     /// It does not take mailward's word for who the client is.
     IdentityRefused,
+    /// It has no address that the client's own could connect to. That is not held against it.
+    OtherFamily,
     /// mailward has no descriptor or memory left for a connection. That is not held against the backend.
     Shortage,
 }
@@ -121,15 +123,20 @@ impl Backend {
     pub async fn dial(&self, resolver: &Resolver, client: &Connection<'_>) -> Result<Dialled, DialFault> {
         // In order, one in its slow start is left to others first, where there are others.
         let passes: &[bool] = if self.config.slow_start.is_some() { &[false, true] } else { &[true] };
+        let (mut is_open, mut is_closed) = (false, false);
         for eager in passes {
             for members in self.groups() {
-                let mut candidates = self.candidates(members, resolver).await?;
+                let (mut candidates, closed) = self.fit(self.candidates(members, resolver).await?, client);
+                (is_open, is_closed) = (is_open || !candidates.is_empty(), is_closed || closed);
                 while let Some(hold) = self.pool.choose(&self.config, &mut candidates, *eager) {
                     if let Some(dialled) = self.attempt(hold, client).await? {
                         return Ok(dialled);
                     }
                 }
             }
+        }
+        if is_closed && !is_open {
+            return Err(self.unusable(Complaint::OtherFamily));
         }
         self.pool.none_answers();
         Err(DialFault::Down)
@@ -146,6 +153,12 @@ impl Backend {
     async fn attempt(&self, mut hold: Hold, client: &Connection<'_>) -> Result<Option<Dialled>, DialFault> {
         let mut stream = match self.connect(hold.target(), Some(client)).await {
             Ok(stream) => stream,
+            Err(error) if self.is_transparent() && error.kind() == io::ErrorKind::TimedOut => {
+                // It may be this one client to whom the backend has no way.
+                self.complain(Complaint::NoWayBack);
+                hold.failed_for_one(&error.to_string());
+                return Ok(None);
+            }
             Err(error) => return self.blame(&mut hold, &error).map(|()| None),
         };
         let greeting = match self.greeting(&mut stream).await {
@@ -169,11 +182,28 @@ impl Backend {
         }
     }
 
-    /// The backend answers as it must not.
+    /// Those of the candidates that a session for `client` can go to, and whether there are others: from its own address
+    /// there is a way only to one of its family.
+    fn fit(&self, mut candidates: Vec<(Target, u32)>, client: &Connection<'_>) -> (Vec<(Target, u32)>, bool) {
+        let all = candidates.len();
+        if self.is_transparent() {
+            let is_four = client.source.is_ipv4();
+            candidates.retain(|(target, _)| matches!(target, Target::Tcp(address) if address.is_ipv4() == is_four));
+        }
+        let closed = candidates.len() < all;
+        (candidates, closed)
+    }
+
+    fn is_transparent(&self) -> bool {
+        self.config.is_told(Identity::Transparent, self.protocol)
+    }
+
+    /// The backend answers as it must not, or not at all to such a client.
     fn unusable(&self, complaint: Complaint) -> DialFault {
         self.complain(complaint);
         match complaint {
             Complaint::IdentityRefused => DialFault::IdentityRefused,
+            Complaint::OtherFamily => DialFault::OtherFamily,
             _ => DialFault::SpokeUnasked,
         }
     }
@@ -195,7 +225,10 @@ impl Backend {
     async fn connect(&self, target: &Target, client: Option<&Connection<'_>>) -> io::Result<BackendStream> {
         let connected = async {
             let mut stream = match target {
-                Target::Tcp(address) => connect::tcp(*address).await?,
+                Target::Tcp(address) => match client.filter(|_| self.is_transparent()) {
+                    Some(client) => connect::tcp_from(client.source.ip(), *address).await?,
+                    None => connect::tcp(*address).await?,
+                },
                 Target::Unix(path) => connect::unix(path).await?,
                 Target::Embedded => BackendStream::Embedded(self.open_store()),
                 Target::Name(..) => return Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -273,6 +306,14 @@ impl Backend {
             Complaint::SpokeUnasked => {
                 "it sends more than a greeting before it is asked anything; is it really this protocol, and does it expect \
                  the header of its identity?"
+            }
+            Complaint::NoWayBack => {
+                "no answer came to a connection from a client's address; its way to its clients must lead through mailward's \
+                 machine, whose routes must take the answers for its own (deploy/transparent.md)"
+            }
+            Complaint::OtherFamily => {
+                "clients of an address family come that it has no address of, and sessions are to come from their \
+                 addresses; give it one, or another identity than transparent"
             }
             Complaint::IdentityRefused => {
                 "it lets nobody in while mailward may not say who the client is; permit that to mailward's address (Postfix: \

@@ -199,6 +199,7 @@ impl Visit {
             Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
             Ok(Err(DialFault::SpokeUnasked)) => Ended(Outcome::BackendLost, "backend-spoke-unasked"),
             Ok(Err(DialFault::IdentityRefused)) => Ended(Outcome::BackendLost, "identity-refused"),
+            Ok(Err(DialFault::OtherFamily)) => Ended(Outcome::BackendDown, "other-address-family"),
             Ok(Err(DialFault::Shortage)) => Ended(Outcome::Limited, "shortage"),
             // Not held against the backend: the client may have come late.
             Err(_) => Ended(Outcome::BackendDown, "dial-timeout"),

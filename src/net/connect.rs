@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -10,10 +10,10 @@ use std::{
 };
 
 use rustix::io::Errno;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpSocket, TcpStream, UnixStream},
     time::sleep,
 };
 
@@ -45,6 +45,35 @@ pub async fn tcp(address: SocketAddr) -> io::Result<BackendStream> {
     let stream = TcpStream::connect(address).await?;
     tune(&stream);
     Ok(BackendStream::Tcp(stream))
+}
+
+/// Connects over TCP as from `source`, which need not be an address of this machine, and any port of it. The way back must
+/// lead through this machine all the same.
+///
+/// # Errors
+/// As `connect(2)`; [`io::ErrorKind::PermissionDenied`] without the capability for it.
+pub async fn tcp_from(source: IpAddr, address: SocketAddr) -> io::Result<BackendStream> {
+    let socket = transparent(Domain::for_address(address))?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.set_nonblocking(true)?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
+    tune(&stream);
+    Ok(BackendStream::Tcp(stream))
+}
+
+/// Whether [`tcp_from`] is permitted.
+///
+/// # Errors
+/// Why it is not.
+pub fn may_come_from_anywhere() -> io::Result<()> {
+    transparent(Domain::IPV4).map(drop)
+}
+
+fn transparent(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    // It is called after version 4, and Linux takes it for both.
+    socket.set_ip_transparent_v4(true)?;
+    Ok(socket)
 }
 
 /// How often a unix socket is tried whose queue is full.
@@ -126,7 +155,7 @@ impl AsyncWrite for BackendStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::{Domain, SockAddr, Socket, Type};
+    use socket2::SockAddr;
 
     #[tokio::test]
     async fn a_full_queue_of_a_unix_socket_is_waited_out() {

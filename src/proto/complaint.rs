@@ -11,6 +11,10 @@ pub enum Complaint {
     SpokeUnasked,
     /// The backend does not take mailward's word for who the client is (`identity`).
     IdentityRefused,
+    /// Sessions are to come from their clients' addresses, and the backend has none of a client's family.
+    OtherFamily,
+    /// Sessions are to come from their clients' addresses, and none came about within the time for it.
+    NoWayBack,
 }
 
 /// The complaint of one session: the first is kept until it is asked for, and no second one follows it.

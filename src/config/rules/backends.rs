@@ -72,6 +72,7 @@ fn identity(backend: &BackendTable, plans: &[Plan<'_>], found: &mut Findings) {
             found.error(&list.key, "means nothing to the embedded mail store", "take it out");
         } else {
             untold(backend, list, plans, found);
+            unix_sockets(backend, list, found);
         }
     }
 }
@@ -80,6 +81,17 @@ fn identity(backend: &BackendTable, plans: &[Plan<'_>], found: &mut Findings) {
 fn at_odds(list: &[Given<Identity>]) -> Option<(&Given<Identity>, &Given<Identity>)> {
     let pairs = list.iter().enumerate().flat_map(|(at, second)| list[..at].iter().map(move |first| (first, second)));
     pairs.into_iter().find(|(first, second)| !first.value.goes_with(second.value))
+}
+
+/// A unix socket knows of no client's address.
+fn unix_sockets(backend: &BackendTable, list: &Given<Vec<Given<Identity>>>, found: &mut Findings) {
+    let addresses = backend.address.given().map_or(&[][..], |list| &list.value);
+    let unix = addresses.iter().find(|address| matches!(address.value.address, Address::Unix(_)));
+    let transparent = list.value.iter().find(|one| one.value == Identity::Transparent);
+    if let (Some(unix), Some(_)) = (unix, transparent) {
+        let what = "is a unix socket, to which nobody connects from a client's address";
+        found.error(&unix.key, what, "write an IP address, or another identity than \"transparent\"");
+    }
 }
 
 /// What no listener of the backend has a use for, and listeners whose sessions would not be told of.
@@ -92,7 +104,7 @@ fn untold(backend: &BackendTable, list: &Given<Vec<Given<Identity>>>, plans: &[P
     for one in &list.value {
         if !users.iter().any(|(_, protocol)| one.value.is_for(*protocol)) {
             let what = format!("\"{}\" means nothing on {}", one.value.name(), users[0].1);
-            found.error(&one.key, what, "take it out; proxy-v1 and proxy-v2 are for every protocol");
+            found.error(&one.key, what, "take it out; proxy-v1, proxy-v2 and transparent are for every protocol");
             return;
         }
     }
