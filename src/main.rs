@@ -32,6 +32,9 @@ struct Arguments {
     /// What is logged: error, warn, info or debug; MAILWARD_LOG takes finer filters.
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL", value_parser = LEVELS)]
     log_level: String,
+    /// Take over from the process that started this one, which gives its sockets by the standard input.
+    #[arg(long, global = true, hide = true)]
+    take_over: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -93,7 +96,7 @@ fn main() -> ExitCode {
     telemetry::start(arguments.log_format, &arguments.log_level);
     let path = arguments.config.unwrap_or_else(default_path);
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(path),
+        Command::Serve => serve(path, arguments.take_over),
         Command::Check { explain } => check(path, explain),
         Command::Reload => tell(&path, &Request::Reload),
         Command::Drain => tell(&path, &Request::Drain),
@@ -113,13 +116,13 @@ fn default_path() -> PathBuf {
     if here.exists() { here } else { PathBuf::from("/etc/mailward/proxy.toml") }
 }
 
-fn serve(path: PathBuf) -> ExitCode {
+fn serve(path: PathBuf, take_over: bool) -> ExitCode {
     if rustix::process::geteuid().is_root() {
         tracing::warn!(
             "running as root, which is not needed: give the program CAP_NET_BIND_SERVICE and an account of its own"
         );
     }
-    match Server::start(&path, true) {
+    match Server::start(&path, take_over) {
         Ok(server) => {
             print(&welcome::text(&server.snapshot().config, |listener| server.addresses(listener)));
             if server.wait() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

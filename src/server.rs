@@ -7,7 +7,10 @@ mod checks;
 mod commands;
 mod control;
 mod descriptors;
+mod handover;
 mod lookout;
+mod service_manager;
+mod sockets;
 mod worker;
 
 use std::{
@@ -25,22 +28,24 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, mpsc, oneshot},
 };
 
-pub use self::descriptors::fits as descriptors_fit;
 use self::{
     checks::Checks,
     control::{Control, Signals},
+    handover::Predecessor,
     lookout::Lookout,
+    sockets::{Held, Inherited, open},
     worker::Worker,
 };
+pub use self::{descriptors::fits as descriptors_fit, handover::TAKE_OVER};
 use crate::{
     acme::{self, Keepers, Report},
     admin::SocketError,
     config::Problems,
     inbound::World,
-    net::{Stage, dns::Resolver, listen},
+    net::{dns::Resolver, stage::stages},
     reload,
     snapshot::{Bind, Lasting, Snapshot},
     tls::Overview,
@@ -62,6 +67,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The sockets of a service manager, or of the process before this one, that cannot be taken over.
+    #[error("the listening sockets that were handed to this process cannot be used: {0}")]
+    Inherit(io::Error),
     /// The control socket that the configuration names.
     #[error("{}: there is no control socket to be had: {source}", path.display())]
     Control {
@@ -105,16 +113,20 @@ struct Tally {
 struct Counted(Arc<Tally>);
 
 impl Tally {
-    fn count(self: &Arc<Self>) -> Counted {
+    fn enter(self: &Arc<Self>) -> Counted {
         self.count.fetch_add(1, Ordering::Relaxed);
         Counted(self.clone())
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Waits until there is none.
     async fn none(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.count.load(Ordering::Relaxed) == 0 {
+            if self.count() == 0 {
                 return;
             }
             changed.await;
@@ -140,17 +152,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Loads the configuration, opens every socket and serves. With `signals` SIGHUP reloads and SIGTERM and
-    /// SIGINT stop.
+    /// Loads the configuration, takes or opens every socket and serves. SIGHUP reloads, SIGUSR2 hands over
+    /// to a new process, SIGTERM and SIGINT stop. Sockets may be a service manager's; with `take_over` they are those of
+    /// the process that waits at the standard input.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub fn start(path: &Path, signals: bool) -> Result<Self, StartError> {
+    pub fn start(path: &Path, take_over: bool) -> Result<Self, StartError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         // Watched before anything else is done: until then SIGHUP and SIGTERM would end the process as they stand.
         let signals = {
             let _inside = runtime.enter();
-            Signals::new(signals)
+            Signals::new()
         };
         let lasting = Lasting::default();
         let (built, warnings) = reload::load(path, &lasting, true).map_err(StartError::Configuration)?;
@@ -158,19 +171,19 @@ impl Server {
         descriptors::raise();
         descriptors::warn(&built.snapshot.config);
 
-        let (stage, seen) = watch::channel(Stage::Running);
+        let (predecessor, inherited) = inherit(take_over).map_err(StartError::Inherit)?;
+        let (stage, stages) = stages();
         let world = Arc::new(World {
             resolver: Resolver::new(runtime.handle().clone()),
             handshakes: Arc::new(Semaphore::new(built.snapshot.config.server.handshakes)),
-            stage: seen,
+            stages,
             sessions: Arc::default(),
         });
         let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(built.snapshot), world, tally: Arc::default() });
         let snapshot = shared.snapshot.load_full();
         let count = snapshot.config.server.workers;
-        let sockets = open(snapshot.binds(), count, &HashSet::new())?;
+        let sockets = open(snapshot.binds(), count, &HashSet::new(), inherited)?;
         let (orders, received) = mpsc::channel(16);
-        let socket = commands::open(&runtime, &snapshot.config.server, &orders)?;
         let workers: Vec<_> =
             (0..count).map(|_| Worker::start(shared.clone())).collect::<Result<_, _>>().map_err(StartError::Thread)?;
 
@@ -186,10 +199,18 @@ impl Server {
             workers,
             bound: bound.clone(),
             orders: received,
-            socket,
+            socket: commands::open(&runtime, &snapshot.config.server, &orders, predecessor.is_some())?,
+            program: handover::program(),
+            open: Held::default(),
+            successor: None,
         };
+        control.listen(sockets);
+        if let Some(predecessor) = predecessor {
+            predecessor.relieve();
+        }
+        // Not before: an order of the predecessor's is answered by its listeners.
         control.keep_certificates();
-        let control = control.listen(sockets).spawn(runtime, signals).map_err(StartError::Thread)?;
+        let control = control.spawn(runtime, signals).map_err(StartError::Thread)?;
         Ok(Self { shared, bound, orders, control: Some(control) })
     }
 
@@ -253,24 +274,13 @@ impl Drop for Server {
     }
 }
 
-/// A socket for each worker, on one address.
-type Sockets = Vec<(Bind, Vec<std::net::TcpListener>)>;
-
-/// Opens every socket, or none. Whether somebody else has the address is asked only for ports that are not `ours`:
-/// of those, the kernel lets us have more sockets, and a stranger none.
-fn open(binds: impl Iterator<Item = Bind>, workers: usize, ours: &HashSet<u16>) -> Result<Sockets, StartError> {
-    let failed = |address| move |source| StartError::Listen { address, source };
-    let binds: Vec<Bind> = binds.collect();
-    // All are asked for before the first is bound: 0.0.0.0:25 of one listener would be in the way of 127.0.0.1:25 of
-    // another.
-    for Bind { address, v6_only, .. } in binds.iter().filter(|bind| !ours.contains(&bind.address.port())) {
-        listen::probe(*address, *v6_only).map_err(failed(*address))?;
+/// The sockets that are there already, and who hands them over, if somebody does.
+fn inherit(take_over: bool) -> io::Result<(Option<Predecessor>, Inherited)> {
+    if take_over {
+        Predecessor::meet().map(|(predecessor, inherited)| (Some(predecessor), inherited))
+    } else {
+        Ok((None, Inherited::from_service_manager()?))
     }
-    let bind = |bind: Bind| {
-        let sockets = listen::bind(bind.address, bind.v6_only, workers).map_err(failed(bind.address))?;
-        Ok((bind, sockets))
-    };
-    binds.into_iter().map(bind).collect()
 }
 
 impl Control {

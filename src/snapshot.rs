@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     acme::Answers,
     config::{Config, Problems},
@@ -144,7 +146,7 @@ impl Snapshot {
 
 /// One socket to listen on: the same address in two snapshots is the same socket, whatever the listener is called.
 /// Port 0 (any free port) says nothing about which, so there the listener counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bind {
     /// The address, as configured.
     pub address: SocketAddr,

@@ -11,12 +11,12 @@ use std::thread;
 use mailward::{
     config,
     inbound::{World, session::size_of_future},
-    net::{Stage, dns::Resolver},
+    net::{dns::Resolver, stage::stages},
     snapshot::{Lasting, Service, Snapshot},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Fake, Gateway, GatewayBuilder, Talk, figure, plain, size};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// What the future of a session may have at most, in bytes.
 const FUTURE: usize = 2_048;
@@ -35,11 +35,11 @@ fn the_future_of_an_idle_session_is_small() {
     assert!(!problems.fatal());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let bytes = runtime.block_on(async {
-        let (_, stage) = watch::channel(Stage::Running);
+        let (_, stages) = stages();
         let world = World {
             resolver: Resolver::new(tokio::runtime::Handle::current()),
             handshakes: Arc::new(Semaphore::new(1)),
-            stage,
+            stages,
             sessions: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -67,11 +67,12 @@ pub struct Socket {
 
 impl Socket {
     /// Opens the socket at `path`, in a directory that is made where it is missing, and has requests answered by
-    /// `answer`. One that a dead process has left is replaced. Needs to be inside a runtime.
+    /// `answer`. One that a dead process has left is replaced, and with `replace` that of a living one too, which goes on
+    /// without. Needs to be inside a runtime.
     ///
     /// # Errors
     /// [`SocketError`]; nothing is left behind then.
-    pub fn open<A, R>(path: &Path, answer: A) -> Result<Self, SocketError>
+    pub fn open<A, R>(path: &Path, replace: bool, answer: A) -> Result<Self, SocketError>
     where
         A: Fn(Request) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Reply> + Send + 'static,
@@ -79,8 +80,12 @@ impl Socket {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        remove_stale(path)?;
-        let listener = bind(path)?;
+        let listener = if replace {
+            bind_over(path)?
+        } else {
+            remove_stale(path)?;
+            bind(path)?
+        };
         let metadata = fs::symlink_metadata(path)?;
         let conversations = tokio::spawn(listen(UnixListener::from_std(listener)?, answer)).abort_handle();
         Ok(Self { path: path.to_owned(), identity: identity(&metadata), conversations })
@@ -129,6 +134,17 @@ fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
         let _ = fs::remove_file(path);
     }
     opened.map(|()| socket.into())
+}
+
+/// As [`bind`], in the place of what is there: at every moment somebody answers.
+fn bind_over(path: &Path) -> Result<std::os::unix::net::UnixListener, SocketError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    remove_stale(new)?;
+    let listener = bind(new)?;
+    fs::rename(new, path).inspect_err(|_| drop(fs::remove_file(new)))?;
+    Ok(listener)
 }
 
 async fn listen<A, R>(listener: UnixListener, answer: A)
@@ -220,7 +236,7 @@ mod tests {
     async fn it_is_for_its_owner_alone_and_gone_when_it_is_dropped() {
         let folder = Folder::new("mode");
         let path = folder.socket();
-        let socket = Socket::open(&path, echo).unwrap();
+        let socket = Socket::open(&path, false, echo).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(asked(path.clone()).await.unwrap(), Reply::Done("Drain".to_owned()));
@@ -235,11 +251,11 @@ mod tests {
         let path = folder.socket();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         drop(BlockingListener::bind(&path).unwrap());
-        let socket = Socket::open(&path, echo).unwrap();
-        assert!(matches!(Socket::open(&path, echo), Err(SocketError::InUse)));
+        let socket = Socket::open(&path, false, echo).unwrap();
+        assert!(matches!(Socket::open(&path, false, echo), Err(SocketError::InUse)));
         fs::remove_file(&path).unwrap();
         fs::write(&path, "a file").unwrap();
-        assert!(matches!(Socket::open(&path, echo), Err(SocketError::NoSocket)));
+        assert!(matches!(Socket::open(&path, false, echo), Err(SocketError::NoSocket)));
         drop(socket);
         assert_eq!(fs::read_to_string(&path).unwrap(), "a file", "it is another's now");
     }
@@ -248,7 +264,7 @@ mod tests {
     async fn silent_peers_keep_others_waiting_no_longer_than_their_time() {
         let folder = Folder::new("silent");
         let path = folder.socket();
-        let _socket = Socket::open(&path, echo).unwrap();
+        let _socket = Socket::open(&path, false, echo).unwrap();
         let silent: Vec<_> = (0..AT_ONCE).map(|_| BlockingStream::connect(&path).unwrap()).collect();
         let mut peer = UnixStream::connect(&path).await.unwrap();
         peer.write_all(b"\"reload\"\n").await.unwrap();
@@ -262,7 +278,7 @@ mod tests {
     async fn junk_is_answered_and_an_endless_line_is_cut() {
         let folder = Folder::new("junk");
         let path = folder.socket();
-        let _socket = Socket::open(&path, echo).unwrap();
+        let _socket = Socket::open(&path, false, echo).unwrap();
         for junk in [&b"\n"[..], b"\xff\xfe\n", b"{\"acme\":{}}\n", b"\"unban\"\n", &[b'['; 4096]] {
             let mut peer = UnixStream::connect(&path).await.unwrap();
             peer.write_all(junk).await.unwrap();

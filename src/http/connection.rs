@@ -53,7 +53,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nC
 pub async fn serve(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>) {
     connect::tune(&stream);
     let mut record = record(peer, &http, &world);
-    let mut stage = world.stage.clone();
+    let mut stage = world.stages.of(record.session);
     if let Err(ended) = Box::pin(proxied::destination(&mut stream, &http.config.proxies, &mut record)).await {
         record.ended = ended;
         return;

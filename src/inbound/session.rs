@@ -53,7 +53,7 @@ enum Client {
 pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>) {
     connect::tune(&stream);
     let record = record(peer, &mail, &world);
-    let mut stage = world.stage.clone();
+    let mut stage = world.stages.of(record.session);
     let mut visit = Visit { mail, world, record, login: Instant::now(), hold: None };
     visit.login += visit.mail.config.timeouts.login;
     // Boxed, so that the many sessions that are past this point do not carry its size.

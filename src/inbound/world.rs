@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
-use crate::net::{Stage, dns::Resolver};
+use crate::net::{dns::Resolver, stage::Stages};
 
 /// What every session is given of the process.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct World {
     /// One permit for each handshake that may be under way.
     pub handshakes: Arc<Semaphore>,
     /// What the process is doing.
-    pub stage: watch::Receiver<Stage>,
+    pub stages: Stages,
     /// Numbers the sessions.
     pub sessions: Arc<AtomicU64>,
 }

@@ -6,14 +6,6 @@ pub mod dns;
 pub mod drive;
 pub mod listen;
 pub mod relay;
+pub mod stage;
 
-/// What the process is doing, as its sessions see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Serving.
-    Running,
-    /// No new sessions; running ones end where their protocol lets them.
-    Draining,
-    /// Every session ends now.
-    Stopping,
-}
+pub use stage::Stage;

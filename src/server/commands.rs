@@ -13,7 +13,7 @@ use crate::{
     config,
 };
 
-/// Opens the control socket. `None` where it cannot be had and nobody asked for it.
+/// Opens the control socket, with `replace` in the place of the one of a process that is relieved. `None` where it cannot be had and nobody asked for it.
 ///
 /// # Errors
 /// Why the one that the configuration names cannot be had.
@@ -21,10 +21,11 @@ pub(super) fn open(
     runtime: &Runtime,
     server: &config::Server,
     orders: &mpsc::Sender<Order>,
+    replace: bool,
 ) -> Result<Option<Socket>, StartError> {
     let _inside = runtime.enter();
     let (path, orders) = (server.control.clone(), orders.clone());
-    match Socket::open(&path, move |request| answer(request, orders.clone())) {
+    match Socket::open(&path, replace, move |request| answer(request, orders.clone())) {
         Ok(socket) => Ok(Some(socket)),
         Err(source) if server.control_named => Err(StartError::Control { path, source }),
         Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -10,22 +11,25 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
-    Order, Shared, Sockets, StartError,
+    Order, Shared, StartError,
     checks::Checks,
+    handover::{self, Successor},
     lookout::Lookout,
-    open,
+    service_manager,
+    sockets::{Held, Inherited, Sockets, open},
     worker::{Task, Worker},
 };
 use crate::{
     acme::Keepers,
     admin::Socket,
     config::Problems,
-    net::Stage,
+    net::stage::{Stage, Teller},
     reload,
     snapshot::{Bind, Lasting},
     tls::Looked,
@@ -37,6 +41,9 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// How long sessions have for their last words when the time for draining is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How far apart two sessions are told to go: a core takes some thousand handshakes a second when their clients are back.
+const SEND_AWAY: Duration = Duration::from_millis(1);
+
 /// Everything that the control thread owns.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -46,12 +53,18 @@ pub(super) struct Control {
     pub keepers: Keepers,
     pub checks: Checks,
     pub shared: Arc<Shared>,
-    pub stage: watch::Sender<Stage>,
+    pub stage: Teller,
     pub workers: Vec<Worker>,
     pub bound: Arc<Mutex<HashMap<Bind, SocketAddr>>>,
     pub orders: mpsc::Receiver<Order>,
     /// Where commands come in by, if it could be had.
     pub socket: Option<Socket>,
+    /// What SIGUSR2 starts.
+    pub program: Option<PathBuf>,
+    /// A second hold on every listening socket, to be handed on.
+    pub open: Held,
+    /// The process that is to take over, while it starts.
+    pub successor: Option<JoinHandle<io::Result<Successor>>>,
 }
 
 /// What woke the control thread.
@@ -62,25 +75,19 @@ enum Wake {
     Look,
     Looked(Looked),
     Issued,
+    HandOver,
+    HandedOver(io::Result<Successor>),
 }
 
 impl Control {
-    /// Hands out the sockets of the start.
-    pub(super) fn listen(self, sockets: Sockets) -> Self {
-        for (bind, sockets) in sockets {
-            self.note(&bind, &sockets);
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                worker.give_now(Task::Listen(bind.clone(), socket));
-            }
-        }
-        self
-    }
-
-    /// Serves until told to stop, then drains.
+    /// Serves until told to stop, or relieved by another process, then drains.
     pub(super) async fn run(mut self, mut signals: Signals) {
         self.check_backends();
+        tokio::spawn(service_manager::watchdog(self.workers.iter().map(Worker::pulse).collect()));
+        service_manager::ready();
         let mut look = interval(WATCH_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut relieved = None;
         let hard = loop {
             match self.wake(&mut signals, &mut look).await {
                 Wake::Reload => {
@@ -98,18 +105,24 @@ impl Control {
                 Wake::Look => self.lookout.look(self.shared.snapshot.load_full()),
                 Wake::Issued => self.lookout.look_again(self.shared.snapshot.load_full()),
                 Wake::Looked(looked) => self.renew_certificates(looked),
+                Wake::HandOver => self.hand_over(),
+                Wake::HandedOver(Ok(successor)) => {
+                    service_manager::succeeded_by(successor.id);
+                    tracing::info!(process = successor.id, "another process has taken over");
+                    relieved = Some(successor);
+                    break false;
+                }
+                Wake::HandedOver(Err(error)) => {
+                    tracing::error!(%error, "the new process cannot take over; this one goes on");
+                }
                 Wake::Stop | Wake::Order(Some(Order::Drain)) => break false,
                 Wake::Order(Some(Order::Stop) | None) => break true,
             }
         };
-        self.checks = Checks::default();
-        let keepers = tokio::spawn(std::mem::take(&mut self.keepers).stop());
-        if !hard {
-            self.drain(&mut signals).await;
+        if relieved.is_none() {
+            service_manager::stopping(self.shared.snapshot.load().config.server.drain);
         }
-        // A panic was printed when it happened.
-        let _ = keepers.await;
-        self.stop().await;
+        self.finish(hard, relieved, &mut signals).await;
     }
 
     async fn wake(&mut self, signals: &mut Signals, look: &mut tokio::time::Interval) -> Wake {
@@ -119,11 +132,50 @@ impl Control {
             _ = look.tick() => Wake::Look,
             looked = self.lookout.looked() => Wake::Looked(looked),
             () = self.keepers.issued() => Wake::Issued,
+            outcome = handed_over(&mut self.successor) => Wake::HandedOver(outcome),
         }
+    }
+
+    /// Has the program of now take over, beside everything else.
+    fn hand_over(&mut self) {
+        if self.successor.is_some() {
+            return tracing::warn!("another process is about to take over already");
+        }
+        if std::process::id() == 1 {
+            return tracing::error!("the first process of a container cannot be relieved: start another container");
+        }
+        let Some(program) = self.program.clone() else {
+            return tracing::error!("it is not known which program runs here: nothing can take over");
+        };
+        match self.open.copy() {
+            Ok(sockets) => {
+                tracing::info!(program = %program.display(), "starting the process that is to take over");
+                self.successor = Some(spawn_blocking(move || handover::hand_over(&program, &sockets)));
+            }
+            Err(error) => tracing::error!(%error, "the listening sockets cannot be handed on; this process goes on"),
+        }
+    }
+
+    async fn finish(mut self, hard: bool, relieved: Option<Successor>, signals: &mut Signals) {
+        self.checks = Checks::default();
+        let keepers = tokio::spawn(std::mem::take(&mut self.keepers).stop());
+        if !hard {
+            self.drain(relieved, signals).await;
+        }
+        // A panic was printed when it happened.
+        let _ = keepers.await;
+        self.stop().await;
     }
 
     /// Everything, or nothing: sockets that are new are open before anything else changes.
     async fn reload(&mut self) -> Result<(), Problems> {
+        service_manager::reloading();
+        let reloaded = self.adopt_configuration().await;
+        service_manager::ready();
+        reloaded
+    }
+
+    async fn adopt_configuration(&mut self) -> Result<(), Problems> {
         let (built, warnings) = match reload::load(&self.path, &self.lasting, true) {
             Ok(built) => built,
             Err(problems) => {
@@ -136,7 +188,7 @@ impl Control {
         let kept: HashSet<Bind> = old.binds().collect();
         let wanted: HashSet<Bind> = built.snapshot.binds().collect();
         let ours = kept.iter().map(|bind| bind.address.port()).collect();
-        let sockets = open(wanted.difference(&kept).cloned(), self.workers.len(), &ours);
+        let sockets = open(wanted.difference(&kept).cloned(), self.workers.len(), &ours, Inherited::default());
         let sockets = sockets.map_err(|error| self.refuse_reload(&error))?;
 
         reload::log(&warnings);
@@ -145,12 +197,7 @@ impl Control {
         self.shared.snapshot.store(Arc::new(built.snapshot));
         self.keep_certificates();
         self.check_backends();
-        for (bind, sockets) in sockets {
-            self.note(&bind, &sockets);
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                worker.give(Task::Listen(bind.clone(), socket)).await;
-            }
-        }
+        self.listen(sockets);
         self.close(kept.difference(&wanted).cloned().collect()).await;
         tracing::info!("the configuration was reloaded");
         Ok(())
@@ -198,16 +245,25 @@ impl Control {
         }
     }
 
-    /// Lets sessions end where their protocol lets them, for as long as `server.drain` says.
-    async fn drain(&mut self, signals: &mut Signals) {
+    /// Lets sessions end where their protocol lets them, for as long as `server.drain` says. Who has taken over hears
+    /// that nobody is accepted here any more.
+    async fn drain(&mut self, relieved: Option<Successor>, signals: &mut Signals) {
         let limit = self.shared.snapshot.load().config.server.drain;
         tracing::info!(seconds = limit.as_secs(), "stopping: no new sessions, running ones may end");
         self.close(self.shared.snapshot.load().binds().collect()).await;
-        self.stage.send_replace(Stage::Draining);
+        if relieved.is_some() {
+            // The other process has a control socket of its own.
+            self.socket = None;
+        }
+        drop(relieved);
         let deadline = Instant::now() + limit;
         let tally = self.shared.tally.clone();
+        let told = async {
+            send_away(&self.stage, tally.count(), limit / 2).await;
+            tally.none().await;
+        };
         tokio::select! {
-            () = tally.none() => {}
+            () = told => {}
             () = sleep_until(deadline) => tracing::info!("the time for draining is over"),
             () = signals.stop() => tracing::info!("stopping at once"),
             () = told_to_stop(&mut self.orders) => {}
@@ -215,7 +271,7 @@ impl Control {
     }
 
     async fn stop(self) {
-        self.stage.send_replace(Stage::Stopping);
+        self.stage.tell(Stage::Stopping);
         // Sessions that do not end by themselves are dropped with their worker.
         let _ = timeout(LAST_WORDS, self.shared.tally.none()).await;
         for worker in self.workers {
@@ -223,6 +279,17 @@ impl Control {
         }
         drop(self.socket);
         tracing::info!("stopped");
+    }
+
+    /// Has the workers accept from these, each its share.
+    pub(super) fn listen(&mut self, sockets: Sockets) {
+        for (bind, sockets) in sockets {
+            self.note(&bind, &sockets);
+            self.open.hold(&bind, &sockets);
+            for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
+                worker.give(Task::Listen(bind.clone(), socket));
+            }
+        }
     }
 
     fn note(&self, bind: &Bind, sockets: &[std::net::TcpListener]) {
@@ -234,7 +301,8 @@ impl Control {
     }
 
     /// Closes the sockets of these addresses, with nobody left in their queues.
-    async fn close(&self, binds: Vec<Bind>) {
+    async fn close(&mut self, binds: Vec<Bind>) {
+        binds.iter().for_each(|bind| self.open.release(bind));
         for worker in &self.workers {
             worker.close(binds.clone()).await;
         }
@@ -246,6 +314,28 @@ impl Control {
     }
 }
 
+/// Tells that many sessions to go, at a pace at which their clients can be served where they come back, but all within
+/// `limit`.
+async fn send_away(teller: &Teller, sessions: usize, limit: Duration) {
+    let whole = (u32::try_from(sessions).unwrap_or(u32::MAX) * SEND_AWAY).min(limit);
+    let groups = teller.groups();
+    let pause = whole / u32::try_from(groups.len()).unwrap_or(u32::MAX);
+    let mut due = Instant::now();
+    for group in groups {
+        group.send_replace(Stage::Draining);
+        due += pause;
+        sleep_until(due).await;
+    }
+}
+
+/// What came of the process that is to take over; never, where there is none.
+async fn handed_over(successor: &mut Option<JoinHandle<io::Result<Successor>>>) -> io::Result<Successor> {
+    let Some(starting) = successor else { return std::future::pending().await };
+    let outcome = starting.await.map_err(io::Error::other).flatten();
+    *successor = None;
+    outcome
+}
+
 /// Ready when an order to stop at once has come, or nobody is left to give one.
 async fn told_to_stop(orders: &mut mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
@@ -255,20 +345,22 @@ async fn told_to_stop(orders: &mut mpsc::Receiver<Order>) {
     }
 }
 
-/// SIGHUP, and SIGTERM and SIGINT; a process that wants none has none.
+/// SIGHUP, SIGUSR2, and SIGTERM and SIGINT; none, where the system lets nobody watch them.
 #[derive(Debug)]
 pub(super) struct Signals {
     hangup: Option<Signal>,
+    hand_over: Option<Signal>,
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
 }
 
 impl Signals {
     /// Watches from now on. Needs to be inside a runtime.
-    pub(super) fn new(wanted: bool) -> Self {
-        let watch = |kind| wanted.then(|| signal(kind).ok()).flatten();
+    pub(super) fn new() -> Self {
+        let watch = |kind| signal(kind).ok();
         Self {
             hangup: watch(SignalKind::hangup()),
+            hand_over: watch(SignalKind::user_defined2()),
             terminate: watch(SignalKind::terminate()),
             interrupt: watch(SignalKind::interrupt()),
         }
@@ -277,6 +369,7 @@ impl Signals {
     async fn next(&mut self) -> Wake {
         tokio::select! {
             () = next(&mut self.hangup) => Wake::Reload,
+            () = next(&mut self.hand_over) => Wake::HandOver,
             () = next(&mut self.terminate) => Wake::Stop,
             () = next(&mut self.interrupt) => Wake::Stop,
         }

@@ -32,6 +32,8 @@ use crate::{
 pub(super) enum Task {
     /// Accept from this socket too.
     Listen(Bind, std::net::TcpListener),
+    /// Say something.
+    Answer(oneshot::Sender<()>),
     /// Close the sockets of these addresses, and say when that is done. Sessions go on.
     Close(Vec<Bind>, oneshot::Sender<()>),
 }
@@ -39,14 +41,14 @@ pub(super) enum Task {
 /// The thread. It ends, and its sessions with it, when this is joined.
 #[derive(Debug)]
 pub(super) struct Worker {
-    tasks: mpsc::Sender<Task>,
+    tasks: mpsc::UnboundedSender<Task>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Worker {
     /// Starts a worker that has no socket yet.
     pub(super) fn start(shared: Arc<Shared>) -> io::Result<Self> {
-        let (tasks, received) = mpsc::channel(256);
+        let (tasks, received) = mpsc::unbounded_channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("worker".to_owned()).spawn(move || work(received, shared, &ready))?;
         started.recv().map_err(io::Error::other)??;
@@ -54,21 +56,21 @@ impl Worker {
     }
 
     /// Gives it a task. A worker that is gone has no sockets any more.
-    pub(super) async fn give(&self, task: Task) {
-        let _ = self.tasks.send(task).await;
+    pub(super) fn give(&self, task: Task) {
+        let _ = self.tasks.send(task);
     }
 
     /// Closes the sockets of `binds`, and returns when they are closed.
     pub(super) async fn close(&self, binds: Vec<Bind>) {
         let (done, closed) = oneshot::channel();
-        self.give(Task::Close(binds, done)).await;
+        self.give(Task::Close(binds, done));
         // A worker that is gone has no sockets any more.
         let _ = closed.await;
     }
 
-    /// As [`Self::give`], before any runtime runs.
-    pub(super) fn give_now(&self, task: Task) {
-        let _ = self.tasks.blocking_send(task);
+    /// By which it can be asked whether it works.
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse(self.tasks.downgrade())
     }
 
     /// Ends its sessions and waits for it.
@@ -79,8 +81,24 @@ impl Worker {
     }
 }
 
+/// Whether a worker works; it may end all the same.
+#[derive(Debug)]
+pub(super) struct Pulse(mpsc::WeakUnboundedSender<Task>);
+
+impl Pulse {
+    /// Returns when the worker has answered; at once where it has ended.
+    pub(super) async fn feel(&self) {
+        let Some(tasks) = self.0.upgrade() else { return };
+        let (answer, answered) = oneshot::channel();
+        // A worker that goes meanwhile has ended.
+        if tasks.send(Task::Answer(answer)).is_ok() {
+            let _ = answered.await;
+        }
+    }
+}
+
 /// Tells by `ready` whether it could start, then works until there are no more tasks.
-fn work(tasks: mpsc::Receiver<Task>, shared: Arc<Shared>, ready: &SyncSender<io::Result<()>>) {
+fn work(tasks: mpsc::UnboundedReceiver<Task>, shared: Arc<Shared>, ready: &SyncSender<io::Result<()>>) {
     // A local runtime stays on the thread that made it.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let (runtime, told) = match runtime {
@@ -94,20 +112,20 @@ fn work(tasks: mpsc::Receiver<Task>, shared: Arc<Shared>, ready: &SyncSender<io:
     }
 }
 
-async fn obey(mut tasks: mpsc::Receiver<Task>, shared: Arc<Shared>) {
-    let mut open: HashMap<Bind, Open> = HashMap::new();
+async fn obey(mut tasks: mpsc::UnboundedReceiver<Task>, shared: Arc<Shared>) {
+    let mut open: HashMap<Bind, Vec<Open>> = HashMap::new();
     while let Some(task) = tasks.recv().await {
         match task {
             Task::Listen(bind, socket) => {
                 let (stop, stopped) = oneshot::channel();
                 let accepting = task::spawn_local(accept(bind.clone(), socket, shared.clone(), stopped));
-                open.insert(bind, Open { stop, accepting });
+                open.entry(bind).or_default().push(Open { stop, accepting });
             }
+            // Who asked may have stopped waiting.
+            Task::Answer(answer) => drop(answer.send(())),
             Task::Close(binds, done) => {
-                for bind in binds {
-                    if let Some(open) = open.remove(&bind) {
-                        open.close().await;
-                    }
+                for open in binds.iter().filter_map(|bind| open.remove(bind)).flatten() {
+                    open.close().await;
                 }
                 // Who asked may have stopped waiting.
                 let _ = done.send(());
@@ -175,7 +193,7 @@ fn renew(entry: &mut Arc<Entry>, bind: &Bind, shared: &Shared) {
 }
 
 fn admit(entry: &Entry, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let (service, world, counted) = (entry.service.clone(), shared.world.clone(), shared.tally.count());
+    let (service, world, counted) = (entry.service.clone(), shared.world.clone(), shared.tally.enter());
     match entry.occupancy.enter(entry.max_connections) {
         Place::Session(slot) => serve(service, stream, peer, world, (slot, counted)),
         Place::Refusal(slot) => refuse(service, stream, peer, world, (slot, counted)),

@@ -227,17 +227,28 @@ impl Gateway {
     /// may be long.
     #[track_caller]
     pub fn reload(&self) -> bool {
-        let before = fs::metadata(self.scratch.join("log")).map_or(0, |log| log.len());
+        let before = self.log_length();
         self.signal("HUP");
         let told = eventually(|| {
-            let mut new = String::new();
-            let mut log = fs::File::open(self.scratch.join("log")).ok()?;
-            log.seek(SeekFrom::Start(before)).ok()?;
-            log.read_to_string(&mut new).ok()?;
+            let new = self.log_since(before);
             let done = new.contains("\"the configuration was reloaded\"");
             (done || new.contains("\"the configuration was not reloaded")).then_some(done)
         });
         told.expect("a word about the reload")
+    }
+
+    /// The length of the log so far, in bytes.
+    pub fn log_length(&self) -> u64 {
+        fs::metadata(self.scratch.join("log")).map_or(0, |log| log.len())
+    }
+
+    /// What was added to the log since it had this length.
+    pub fn log_since(&self, length: u64) -> String {
+        let mut new = String::new();
+        let mut log = fs::File::open(self.scratch.join("log")).expect("a log");
+        log.seek(SeekFrom::Start(length)).expect("a file");
+        log.read_to_string(&mut new).expect("text");
+        new
     }
 
     /// How many lines of the log fit.
