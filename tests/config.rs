@@ -415,7 +415,9 @@ fn a_backend_is_told_nothing_unless_the_file_says_so() {
     let config = good("proxies.toml");
     assert_eq!(config.backends["postfix"].identity, [Identity::Proxy(Version::V1)]);
     assert_eq!(config.backends["dovecot"].identity, [Identity::Proxy(Version::V2)]);
-    assert_eq!(config.backends["exchange"].identity, [Identity::Transparent]);
+    assert_eq!(config.backends["exchange"].identity, [Identity::Transparent, Identity::Received]);
+    assert_eq!(config.backends["traced"].identity, [Identity::Received]);
+    assert_eq!((listener(&config, "traced").hygiene.added, listener(&config, "smtp").hygiene.added), (1024, 0));
     assert_eq!(config.backends["lmtp"].identity, [Identity::Xclient, Identity::ImapId]);
     assert_eq!(good("minimal.toml").backends["mail"].identity, []);
     assert_eq!(good("overrides.toml").backends["mail"].identity, []);

@@ -303,6 +303,76 @@ fn a_backend_that_does_not_take_xclient_is_not_used_without() {
 }
 
 #[test]
+fn a_message_tells_where_it_comes_from() {
+    let dovecot = Dovecot::builder().start();
+    let postfix = Postfix::builder().ask(&dovecot).start();
+    const RECEIVED: &str = "identity = \"received\"";
+    let gateway = Gateway::builder()
+        .implicit("smtps", "smtp", postfix.smtp())
+        .backend("smtps", RECEIVED)
+        .listener("clear", "smtp", postfix.smtp())
+        .with("clear", "tls.enable = false")
+        .backend("clear", RECEIVED)
+        .implicit("submissions", "submission", postfix.submission())
+        .backend("submissions", RECEIVED)
+        .start();
+    let mut seen = Vec::new();
+    // Those of one second stand in the maildir in any order.
+    let mut delivered = || {
+        let message = eventually(|| postfix.messages().into_iter().find(|message| !seen.contains(message)));
+        seen.push(message.expect("a message"));
+        String::from_utf8_lossy(seen.last().expect("it")).into_owned()
+    };
+    let open = |talk: &mut Talk| {
+        talk.ask("MAIL FROM:<stranger@example.net>", "250");
+        talk.ask(&format!("RCPT TO:<ann@{DOMAIN}>"), "250");
+    };
+    const MESSAGE: &str = "Subject: x\r\n\r\nx\r\n";
+    let from = "\nReceived: from client.example.net ([127.0.0.7])\n\tby mail.example.org with ";
+
+    let mut talk = client(&gateway, "smtps").tls(gateway.authority.roots());
+    talk.reply("220");
+    talk.send("EHLO client.example.net\r\n").reply("250");
+    open(&mut talk);
+    talk.ask("DATA", "354");
+    talk.send(format!("{MESSAGE}.\r\n")).reply("250");
+    let by_data = delivered();
+    open(&mut talk);
+    talk.send(format!("BDAT 5\r\n{}", &MESSAGE[..5])).reply("250");
+    talk.send(format!("BDAT {} LAST\r\n{}", MESSAGE.len() - 5, &MESSAGE[5..])).reply("250");
+    talk.ask("QUIT", "221");
+    let session = &gateway.session("smtps", "ok")["session"];
+    for (delivered, message) in [(by_data, 1), (delivered(), 2)] {
+        let field = format!("{from}ESMTPS id {session}-{message}\n\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3 ");
+        assert!(delivered.contains(&field), "no {field:?} in {delivered}");
+        // At the front of the message, below what Postfix puts there itself.
+        let rest = delivered.split_once(&field).expect("the field").1;
+        let (date, rest) = rest.split_once(";\n\t").expect("a date").1.split_once('\n').expect("an end");
+        assert!(date.ends_with(" +0000") && date.split(' ').count() == 6, "{date}");
+        assert!(rest.starts_with("Subject: x\n") && rest.ends_with("\n\nx\n"), "{delivered}");
+    }
+
+    let mut talk = client(&gateway, "clear");
+    talk.reply("220");
+    talk.ask("HELO client.example.net", "250");
+    open(&mut talk);
+    talk.ask("DATA", "354");
+    talk.send(format!("Received: from nobody\r\n{MESSAGE}.\r\n")).reply("250");
+    let plain = delivered();
+    assert!(plain.contains(&format!("{from}SMTP id ")) && !plain.contains("\ttls "), "{plain}");
+
+    let mut talk = client(&gateway, "submissions").tls(gateway.authority.roots());
+    talk.reply("220");
+    talk.send("EHLO client.example.net\r\n").reply("250");
+    talk.ask(&format!("AUTH PLAIN {}", STANDARD.encode(format!("\0alice\0{PASSWORD}"))), "235");
+    open(&mut talk);
+    talk.ask("DATA", "354");
+    talk.send(format!("{MESSAGE}.\r\n")).reply("250");
+    let submitted = delivered();
+    assert!(submitted.contains(&format!("{from}ESMTPSA id ")), "{submitted}");
+}
+
+#[test]
 fn a_client_has_no_say_in_who_it_is() {
     let postfix = Postfix::builder().proxied().start();
     let gateway = Gateway::builder()

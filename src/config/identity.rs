@@ -15,16 +15,19 @@ pub enum Identity {
     ImapId,
     /// `transparent`: by connecting from the client's own address.
     Transparent,
+    /// `received`: by a trace header in each message.
+    Received,
 }
 
 impl Identity {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::None,
         Self::Proxy(Version::V1),
         Self::Proxy(Version::V2),
         Self::Xclient,
         Self::ImapId,
         Self::Transparent,
+        Self::Received,
     ];
 
     /// The name used in the configuration.
@@ -37,6 +40,7 @@ impl Identity {
             Self::Xclient => "xclient",
             Self::ImapId => "imap-id",
             Self::Transparent => "transparent",
+            Self::Received => "received",
         }
     }
 
@@ -46,7 +50,9 @@ impl Identity {
         match self {
             Self::None => false,
             Self::Proxy(_) | Self::Transparent => true,
-            Self::Xclient => matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp),
+            Self::Xclient | Self::Received => {
+                matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp)
+            }
             Self::ImapId => matches!(protocol, Protocol::Imap),
         }
     }
@@ -57,9 +63,14 @@ impl Identity {
         matches!(self, Self::Proxy(_) | Self::Xclient | Self::Transparent)
     }
 
-    /// Whether both can be had at once: in one session there is one way, since once the backend takes the client's address
-    /// for the connection's, it believes nothing more that only mailward may say.
+    /// Whether both can be had at once. In one session there is one way, since once the backend takes the client's address
+    /// for the connection's, it believes nothing more that only mailward may say. The header stands in messages, and goes
+    /// with all.
     pub(super) const fn goes_with(self, other: Self) -> bool {
-        matches!((self, other), (Self::Xclient, Self::ImapId) | (Self::ImapId, Self::Xclient))
+        match (self, other) {
+            (Self::None, _) | (_, Self::None) => false,
+            (Self::Received, _) | (_, Self::Received) => true,
+            pair => matches!(pair, (Self::Xclient, Self::ImapId) | (Self::ImapId, Self::Xclient)),
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A line leaves this table in the commit that brings what it names.
 
-/// A key (`*` stands for an id, or for any key of a table), or a key and one of its values, and what it is about.
-const LATER: [(&str, &str); 19] = [
+/// A key (`*` stands for an id, or for any key of a table), and what it is about.
+const LATER: [(&str, &str); 18] = [
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
     ("resolver", "ask a DNS resolver of its own"),
@@ -21,23 +21,17 @@ const LATER: [(&str, &str); 19] = [
     ("server.listener.*.exempt-networks", "limit or ban addresses"),
     ("server.listener.*.tls.client-ca", "ask for client certificates"),
     ("server.listener.*.tls.client-auth", "ask for client certificates"),
-    ("backend.*.identity=received", "tell a backend in this way who the client is"),
     ("backend.*.tls.*", "speak TLS to a backend"),
 ];
 
 /// What this version cannot do yet, where it knows the key with this dotted name.
 pub(super) fn key(path: &str) -> Option<&'static str> {
-    find(|pattern| !pattern.contains('=') && matches(pattern, path))
+    LATER.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, what)| *what)
 }
 
-/// What this version cannot do yet, where it knows this value of the key.
+/// What this version cannot do yet, where it knows the key with this value: "none" asks for nothing.
 pub(super) fn value(path: &str, value: &str) -> Option<&'static str> {
-    find(|pattern| pattern.split_once('=').is_some_and(|(key, named)| named == value && matches(key, path)))
-        .or_else(|| (value != "none").then(|| key(path)).flatten())
-}
-
-fn find(is_meant: impl Fn(&str) -> bool) -> Option<&'static str> {
-    LATER.iter().find(|(pattern, _)| is_meant(pattern)).map(|(_, what)| *what)
+    (value != "none").then(|| key(path)).flatten()
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
@@ -59,9 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_refused_by_itself_or_with_its_whole_key() {
-        assert!(value("backend.old.identity", "received").is_some());
-        assert!(value("backend.old.identity", "none").is_none());
+    fn a_value_is_refused_with_its_key_unless_it_asks_for_nothing() {
         assert!(value("backend.old.tls.mode", "starttls").is_some());
         assert!(value("backend.old.tls.mode", "none").is_none());
     }

@@ -25,7 +25,7 @@ use crate::{
     policy::balance::Order,
     proto::{
         Limits, Protocol,
-        smtp::{BareNewline, DomainPattern, Guard, Hygiene},
+        smtp::{BareNewline, DomainPattern, Guard, Hygiene, LONGEST_TRACE},
     },
 };
 
@@ -262,6 +262,7 @@ fn hygiene(own: &SharedKeys, server: &SharedKeys, backend: &BackendTable) -> Hyg
         bare_newline: own.bare_newline.or(&server.bare_newline).value_or(BareNewline::default()),
         largest: own.limits.message.or(&server.limits.message).given().map(|limit| limit.value),
         hidden,
+        added: if backend.identity.values().contains(&Identity::Received) { LONGEST_TRACE } else { 0 },
     }
 }
 

@@ -109,6 +109,12 @@ impl Backend {
         &self.config.id
     }
 
+    /// Whether every message for it begins with a trace of its session.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.config.is_told(Identity::Received, self.protocol)
+    }
+
     /// Whether a client can be told at once that there is nobody for it: every address is left out.
     #[must_use]
     pub fn is_down(&self) -> bool {

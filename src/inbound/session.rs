@@ -4,7 +4,11 @@
 //! Nothing learned before TLS is used after it: the greeter is dropped there, its input proved empty
 //! ([`proto::Outcome::StartTls`]), and the filter begins anew.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -29,7 +33,7 @@ use crate::{
         drive::{self, Deadlines, Stopped},
         relay::{self, Pace},
     },
-    proto::{self, Complaint, Connection, Farewell, Filter, Greeter, Input, Opening, Protocol, Start},
+    proto::{self, Complaint, Connection, Farewell, Filter, Greeter, Input, Opening, Protocol, Start, smtp::Trace},
     snapshot::Mail,
     tls::Facts,
 };
@@ -191,9 +195,12 @@ impl Visit {
         let dialled = timeout_at(self.patience(), self.mail.backend.dial(&self.world.resolver, &connection)).await;
         let ended = match dialled {
             Ok(Ok(Dialled { stream, greeting, hold })) => {
+                let mut filter = proto::filter(&self.mail.settings, start, encrypted);
+                if self.mail.backend.is_traced() {
+                    filter.trace(Trace::new(&connection, self.record.session, date_and_time));
+                }
                 self.record.backend = format!("{}/{}", self.mail.backend.id(), hold.target());
                 self.hold = Some(hold);
-                let filter = proto::filter(&self.mail.settings, start, encrypted);
                 return Ok(Joined { client, backend: stream, greeting, filter, input });
             }
             Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
@@ -268,6 +275,11 @@ const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// What a filter may want to see beyond the longest line: a whole EHLO or CAPABILITY reply.
 const HELD: usize = 128 * 1024;
+
+/// The date and time in the form of RFC 5322 §3.3, from which HTTP's differs in the zone alone.
+fn date_and_time() -> String {
+    httpdate::fmt_http_date(SystemTime::now()).replace("GMT", "+0000")
+}
 
 /// What the dialogue before TLS came to, for the session.
 enum Talked {

@@ -1,6 +1,6 @@
 //! The contract of the machines inside TLS: what stands between client and backend (spec §4.2).
 
-use super::{Complaint, Ending, Farewell, Opening};
+use super::{Complaint, Ending, Farewell, Opening, smtp};
 
 /// What stands between a client and the backend, inside TLS or in permitted plaintext.
 ///
@@ -11,6 +11,9 @@ pub trait Filter {
     /// Answers [`Flow::Consume`] of all of it; [`Flow::Cut`] of all of it where the backend refused and the
     /// client is still to be told in reply to its command (SMTP, LMTP); or [`Flow::End`].
     fn greeting(&mut self, greeting: &[u8], wire: &mut Wire) -> Flow;
+
+    /// Begins every message with a trace of the session, from before the greeting on. Only SMTP and LMTP have messages.
+    fn trace(&mut self, _trace: smtp::Trace) {}
 
     /// Looks at the client's bytes (never empty).
     fn client(&mut self, input: &[u8], wire: &mut Wire) -> Flow;

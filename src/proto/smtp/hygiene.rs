@@ -21,6 +21,8 @@ pub struct Hygiene {
     pub largest: Option<u64>,
     /// `hide-extensions` and `refuse-commands`: keywords of EHLO that no client is shown, and commands that none may use.
     pub hidden: Vec<String>,
+    /// The octets that mailward may add to a message (`identity = "received"`), which a backend's limit has to leave room for.
+    pub added: u64,
 }
 
 impl Hygiene {
@@ -40,7 +42,9 @@ impl Hygiene {
 
     /// The lower of the backend's limit, if it names one, and our own.
     pub(super) fn lower(&self, limit: Option<u64>) -> Option<u64> {
-        limit.into_iter().chain(self.largest).min()
+        // RFC 1870 §4: 0 would say that there is none.
+        let left = limit.map(|limit| limit.saturating_sub(self.added).max(1));
+        left.into_iter().chain(self.largest).min()
     }
 
     /// Judges the argument of MAIL or RCPT: the reply that refuses it, if it is refused.

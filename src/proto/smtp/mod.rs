@@ -15,6 +15,7 @@ mod offer;
 mod path;
 mod probe;
 mod reply;
+mod trace;
 mod words;
 mod xclient;
 
@@ -29,4 +30,5 @@ pub use guard::{DomainPattern, Guard};
 pub use hygiene::{Hygiene, REFUSABLE};
 pub use probe::{Probe, Probed};
 pub use reply::greeting_end;
+pub use trace::{LONGEST_TRACE, Trace};
 pub use xclient::Xclient;

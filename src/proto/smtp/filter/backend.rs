@@ -6,6 +6,7 @@ use crate::proto::{
     smtp::{
         Extensions,
         body::Body,
+        command::Command,
         offer::{self, Offer},
         reply::Reply,
         words::{self, say},
@@ -80,6 +81,7 @@ impl SmtpFilter {
             (Reaction::Mail, 2) => {
                 self.mail_accepted = true;
                 self.expected.forget_recipients();
+                self.trace.iter_mut().for_each(|trace| trace.begin());
             }
             (Reaction::Reset, 2) => self.expected.forget_recipients(),
             // RFC 3030 §2: the message has failed with this chunk, and nobody is left for whom another could be answered.
@@ -158,6 +160,9 @@ impl SmtpFilter {
         let Some(name) = command.strip_prefix(b"EHLO ") else { return false };
         *command = [b"HELO ", name].concat();
         line::write(command, &mut wire.to_backend);
+        if let (Some(trace), Some(hello)) = (&mut self.trace, Command::parse(command)) {
+            trace.note(&hello);
+        }
         true
     }
 

@@ -34,27 +34,32 @@ impl SmtpFilter {
             Read::Bad { length } | Read::Long { length } => self.mistake(words::BAD_LINE, length, wire),
             Read::Whole { text, .. } if line::is_http(text) => expel(Violation::HttpRequest, wire),
             Read::Whole { text, length } => match Command::parse(text) {
-                Some(command) => self.command(&command, text, length, wire),
+                Some(command) => self.command(&command, text, &input[length..], length, wire),
                 None => self.mistake(words::BAD_LINE, length, wire),
             },
         }
     }
 
-    fn command(&mut self, command: &Command<'_>, text: &[u8], length: usize, wire: &mut Wire) -> Flow {
+    /// A command, with what has come behind it.
+    fn command(&mut self, command: &Command<'_>, text: &[u8], behind: &[u8], length: usize, wire: &mut Wire) -> Flow {
         if self.uses_missing(command) {
             return self.extension_gone(wire);
         }
         if command.verb == Verb::Bdat && self.awaits_replies(command) {
             return Flow::Wait;
         }
+        if command.verb == Verb::Bdat && behind.is_empty() && self.awaits_octets(command) {
+            return Flow::More;
+        }
         if let Err(violation) = self.count() {
             return expel(violation, wire);
         }
         if command.verb == Verb::Bdat {
-            return self.chunk(command, length, wire);
+            return self.chunk(command, behind.first(), length, wire);
         }
         match self.judge(command) {
             Judgement::Pass(reaction) => {
+                self.trace.iter_mut().for_each(|trace| trace.note(command));
                 self.expect(reaction);
                 forward(text, length, wire)
             }

@@ -79,14 +79,14 @@ impl SmtpFilter {
         let violation = match next.take(input, self.settings.hygiene.bare_newline) {
             None => Violation::BareNewline,
             Some(_) if self.settings.hygiene.is_too_large(next.size()) => Violation::MessageTooLarge,
-            Some(taken) => return self.pass_body(next, taken, wire),
+            Some(taken) => return self.pass_body(next, taken, input.first(), wire),
         };
         self.mode = Mode::Lost { rest: Rest::Body(body), cause: Cause::Refused(violation) };
         self.expected.push(Reaction::Verdict);
         Flow::Cut(0)
     }
 
-    fn pass_body(&mut self, body: Body, taken: Taken, wire: &mut Wire) -> Flow {
+    fn pass_body(&mut self, body: Body, taken: Taken, first: Option<&u8>, wire: &mut Wire) -> Flow {
         let Taken { length, instead, ended } = taken;
         if length == 0 {
             return Flow::More;
@@ -95,8 +95,9 @@ impl SmtpFilter {
         if ended {
             self.expected.push(Reaction::Verdict);
         }
-        let Some(instead) = instead else { return Flow::Pass(length) };
-        wire.to_backend = instead;
+        wire.to_backend.append(&mut self.traced(first));
+        let Some(mut instead) = instead else { return Flow::Pass(length) };
+        wire.to_backend.append(&mut instead);
         Flow::Consume(length)
     }
 
@@ -139,13 +140,19 @@ impl SmtpFilter {
         self.offer.lists(b"CHUNKING") && (undecided || (!self.expected.is_empty() && too_large()))
     }
 
+    /// Whether a chunk's first octet has to be known before the command can go on: its size depends on the trace in front.
+    pub(super) fn awaits_octets(&self, command: &Command<'_>) -> bool {
+        let has_octets = Chunk::parse(command.argument).is_ok_and(|chunk| chunk.size > 0);
+        has_octets && self.trace.as_ref().is_some_and(|trace| trace.is_due())
+    }
+
     /// Whether a message is beyond the limit with this chunk.
     fn is_too_large(&self, chunk: Chunk) -> bool {
         self.settings.hygiene.is_too_large(self.expected.octets().saturating_add(chunk.size))
     }
 
     /// A BDAT command. RFC 3030 §2: its octets follow, whatever the reply.
-    pub(super) fn chunk(&mut self, command: &Command<'_>, length: usize, wire: &mut Wire) -> Flow {
+    pub(super) fn chunk(&mut self, command: &Command<'_>, first: Option<&u8>, length: usize, wire: &mut Wire) -> Flow {
         let offered = self.offer.lists(b"CHUNKING");
         // Its octets are a client's words that nobody judges. A server that refuses the command and reads them as
         // commands (against RFC 3030 §2) shall have none, so that they only go where a message has recipients.
@@ -159,7 +166,11 @@ impl SmtpFilter {
                     return Flow::Cut(length);
                 }
                 self.expected.count_octets(chunk.size);
-                chunk.write(&mut wire.to_backend);
+                // A chunk of nothing is no beginning, unless it is the end.
+                let trace = if chunk.size > 0 || chunk.last { self.traced(first) } else { Vec::new() };
+                let size = chunk.size.saturating_add(trace.len() as u64);
+                Chunk { size, ..chunk }.write(&mut wire.to_backend);
+                wire.to_backend.extend(trace);
                 self.mode = chunk_mode(chunk.size);
                 Flow::Consume(length)
             }

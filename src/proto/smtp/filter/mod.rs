@@ -12,7 +12,7 @@ use self::{
     login::Login,
     message::Mode,
 };
-use super::{Extensions, offer::Offer, words, words::say};
+use super::{Extensions, Trace, command::Command, offer::Offer, trace::Way, words, words::say};
 use crate::proto::{
     Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire,
     complaint::Complaints, line, tally::Tally,
@@ -51,6 +51,8 @@ pub struct SmtpFilter {
     spoke_early: bool,
     /// Whether the backend's last reply was its own farewell.
     backend_left: bool,
+    /// What each message begins with, if anything.
+    trace: Option<Box<Trace>>,
 }
 
 impl SmtpFilter {
@@ -74,6 +76,7 @@ impl SmtpFilter {
             complaints: Complaints::default(),
             spoke_early: false,
             backend_left: false,
+            trace: None,
         }
     }
 
@@ -95,6 +98,13 @@ impl SmtpFilter {
         }
     }
 
+    /// What goes in front of a message that begins with the octet `first`.
+    fn traced(&mut self, first: Option<&u8>) -> Vec<u8> {
+        let way =
+            Way { hostname: &self.settings.hostname, is_lmtp: self.is_lmtp(), is_authenticated: self.login.accepted() };
+        self.trace.as_mut().and_then(|trace| trace.take(first, way)).unwrap_or_default()
+    }
+
     /// Notes bytes as thrown away; `false` where that passes the limit.
     fn may_discard(&mut self, count: u64) -> bool {
         self.discarded = self.discarded.saturating_add(count);
@@ -111,6 +121,13 @@ fn expel(violation: Violation, wire: &mut Wire) -> Flow {
 impl Filter for SmtpFilter {
     fn greeting(&mut self, greeting: &[u8], wire: &mut Wire) -> Flow {
         self.greeted(greeting, wire)
+    }
+
+    fn trace(&mut self, mut trace: Trace) {
+        if let Some((Some(command), _)) = self.opening() {
+            Command::parse(command).iter().for_each(|hello| trace.note(hello));
+        }
+        self.trace = Some(Box::new(trace));
     }
 
     fn client(&mut self, input: &[u8], wire: &mut Wire) -> Flow {

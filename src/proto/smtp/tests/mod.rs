@@ -8,3 +8,4 @@ mod greeter;
 mod logins;
 mod openings;
 mod talk;
+mod traces;
