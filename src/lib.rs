@@ -6,6 +6,7 @@
 pub mod acme;
 pub mod admin;
 pub mod config;
+pub mod doctor;
 pub mod embedded;
 pub mod http;
 pub mod inbound;

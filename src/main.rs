@@ -12,6 +12,7 @@ use mailward::{
     acme::{self, Report},
     admin::{self, AskError, Certificate, Reply, Request},
     config::{self, Problems},
+    doctor,
     embedded::welcome,
     reload,
     server::{Server, StartError, descriptors_fit},
@@ -48,6 +49,15 @@ enum Command {
         /// Print, for each listener, the settings that are in effect.
         #[arg(long)]
         explain: bool,
+    },
+    /// Connect to each backend as the listeners do, and tell what clients will see there and what has to be changed.
+    Doctor {
+        /// The [backend.<id>] tables to look at. Default: all.
+        #[arg(value_name = "BACKEND")]
+        backends: Vec<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Have the running process read its configuration anew: all of it, or nothing where there is a problem.
     Reload,
@@ -93,11 +103,14 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::start(arguments.log_format, &arguments.log_level);
+    // What the doctor finds is in its report.
+    let level = if matches!(arguments.command, Some(Command::Doctor { .. })) { "error" } else { &arguments.log_level };
+    telemetry::start(arguments.log_format, level);
     let path = arguments.config.unwrap_or_else(default_path);
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(path, arguments.take_over),
         Command::Check { explain } => check(path, explain),
+        Command::Doctor { backends, json } => doctor(&path, &backends, json),
         Command::Reload => tell(&path, &Request::Reload),
         Command::Drain => tell(&path, &Request::Drain),
         Command::Certs { json, command: None } => certificates(&path, json),
@@ -149,6 +162,23 @@ fn check(path: PathBuf, explain: bool) -> ExitCode {
         }
         Err(problems) => fail_with(&problems),
     }
+}
+
+fn doctor(path: &Path, backends: &[String], json: bool) -> ExitCode {
+    let (built, _) = match reload::load(path, &Lasting::default(), false) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail_with(&problems),
+    };
+    let report = match doctor::examine(&built.snapshot, backends) {
+        Ok(report) => report,
+        Err(what) => return fail(&what),
+    };
+    if json {
+        print(&format!("{:#}\n", serde_json::json!(report)));
+    } else {
+        print(&doctor::text(&report));
+    }
+    if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl From<CertsCommand> for acme::Command {

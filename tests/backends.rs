@@ -170,8 +170,8 @@ fn backends_killed_and_revived_under_load_lose_their_own_sessions_and_no_others(
     assert_eq!(gateway.count(|line| line["message"] == "session" && line["outcome"] == "backend-down"), 0);
 }
 
-/// A session of so many commands; says whether it lived to its end. If not, it was told 421, and its backend is one that
-/// was killed meanwhile.
+/// A session of so many commands; says whether it lived to its end. If not, it was told 421, and its backend is one
+/// that was killed meanwhile.
 #[track_caller]
 fn live(gateway: &Gateway, mortals: &[Mortal], commands: usize) -> bool {
     let deaths = || mortals.iter().map(|mortal| mortal.deaths.load(Relaxed)).collect::<Vec<_>>();

@@ -1,6 +1,7 @@
 //! The server behind a listener: found, connected and greeted, address after address (spec §3.3, §4.3).
 
 mod check;
+mod examine;
 mod extensions;
 mod introduction;
 mod pool;
@@ -17,11 +18,12 @@ use tokio::{
     time::timeout,
 };
 
-use self::{extensions::Known, introduction::Unintroduced};
 pub use self::{
+    examine::{Reached, Unreached},
     pool::{Hold, Pool},
     target::Target,
 };
+use self::{extensions::Known, introduction::Unintroduced};
 use crate::{
     config::{self, Identity, Member},
     embedded,

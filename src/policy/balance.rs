@@ -59,9 +59,9 @@ impl Candidate {
     }
 }
 
-/// The place of the address to take, and the turns that follow from it; `None` where none is fit. Of addresses in order,
-/// one in its slow start is passed over as chance wants it, so that others further down get their share: for who finds
-/// none in this way there is `eager`.
+/// The place of the address to take, and the turns that follow from it; `None` where none is fit. Of addresses in
+/// order, one in its slow start is passed over as chance wants it, so that others further down get their share: for who
+/// finds none in this way there is `eager`.
 pub fn choose(order: Order, candidates: &mut [Candidate], eager: bool, chance: Chance) -> Option<usize> {
     match order {
         Order::InOrder => {

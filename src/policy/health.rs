@@ -1,8 +1,8 @@
 //! Whether an address of a backend is fit for a session: what its failures and answers come to.
 //!
-//! An address that fails is left out for a while, longer with each failure in a row and never for more than half a minute.
-//! After that one session at a time tries it, so that nobody waits beside it, and a server that comes back is not run
-//! over. Once it answers it is fit; with a slow start, for a growing share of the sessions.
+//! An address that fails is left out for a while, longer with each failure in a row and never for more than half a
+//! minute. After that one session at a time tries it, so that nobody waits beside it, and a server that comes back is
+//! not run over. Once it answers it is fit; with a slow start, for a growing share of the sessions.
 
 use std::time::{Duration, Instant};
 
@@ -89,8 +89,8 @@ impl Health {
         }
     }
 
-    /// It failed at `now`, in a trial or not. Of many sessions that were begun before the first of them failed, that one
-    /// counts.
+    /// It failed at `now`, in a trial or not. Of many sessions that were begun before the first of them failed, that
+    /// one counts.
     #[must_use]
     pub fn failed(self, now: Instant, in_trial: bool) -> Self {
         let failures = match self {

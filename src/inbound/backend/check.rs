@@ -1,8 +1,8 @@
 //! Looking after the addresses of a backend without waiting for a client (`check.*`).
 //!
-//! A check connects as a session does, reads the greeting and takes leave: whatever the old server logs of it is a session
-//! in good order. An address that greets, but refuses, is left out too. To a client that would not be done: the refusal may
-//! be for that client alone.
+//! A check connects as a session does, reads the greeting and takes leave: whatever the old server logs of it is a
+//! session in good order. An address that greets, but refuses, is left out too. To a client that would not be done: the
+//! refusal may be for that client alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -99,14 +99,15 @@ impl Backend {
     }
 
     /// Whether a client would get on behind this greeting.
-    fn is_welcome(&self, greeting: &[u8]) -> bool {
+    #[must_use]
+    pub fn is_welcome(&self, greeting: &[u8]) -> bool {
         let mut filter = proto::filter(&self.settings, Start::Greeting, true);
         matches!(filter.greeting(greeting, &mut Wire::default()), Flow::Consume(_))
     }
 }
 
 /// Lets the backend close first: to close before it has said all would look like a lost connection there.
-async fn hear_out(mut stream: BackendStream) {
+pub(super) async fn hear_out(mut stream: BackendStream) {
     let rest = async { while matches!(stream.read(&mut [0; READ]).await, Ok(count) if count > 0) {} };
     let _ = timeout(LAST_WORDS, rest).await;
 }

@@ -1,8 +1,8 @@
 //! What is known of each address of a backend: its health, its sessions, and whose turn it is. It outlives reloads, and
 //! all listeners of a protocol that use the backend share it.
 //!
-//! Promises one line in the log when an address fails and one when it answers again, and that of many sessions that want
-//! to know whether an address is back, one at a time finds out.
+//! Promises one line in the log when an address fails and one when it answers again, and that of many sessions that
+//! want to know whether an address is back, one at a time finds out.
 
 use std::{
     collections::HashMap,
@@ -69,8 +69,8 @@ impl Pool {
         Self { id: id.to_owned(), protocol, state: Mutex::default() }
     }
 
-    /// Takes the address that the next session is to use out of `candidates`, each with its weight; `None` where none of
-    /// them is fit. Where `eager` is false, this may be so because of a slow start alone.
+    /// Takes the address that the next session is to use out of `candidates`, each with its weight; `None` where none
+    /// of them is fit. Where `eager` is false, this may be so because of a slow start alone.
     pub(super) fn choose(
         self: &Arc<Self>,
         backend: &config::Backend,
@@ -94,8 +94,8 @@ impl Pool {
         Some(self.hold(&mut state, target, now))
     }
 
-    /// Takes this very address; `None` while it is left out, or somebody is finding out whether it is back. A check does
-    /// not wait until the next trial is due.
+    /// Takes this very address; `None` while it is left out, or somebody is finding out whether it is back. A check
+    /// does not wait until the next trial is due.
     pub(super) fn take(self: &Arc<Self>, target: &Target, is_check: bool) -> Option<Hold> {
         let now = Instant::now();
         let mut state = self.state();
@@ -215,8 +215,8 @@ impl Hold {
         }
     }
 
-    /// The address was lost after it had greeted, and for this session alone, as far as anybody can tell: a backend that
-    /// cuts off whom it does not like is not left out for the others.
+    /// The address was lost after it had greeted, and for this session alone, as far as anybody can tell: a backend
+    /// that cuts off whom it does not like is not left out for the others.
     pub(super) fn failed_for_one(&mut self, reason: &str) {
         self.pool.state().known(&self.target, Instant::now()).reason.replace_range(.., reason);
     }

@@ -80,7 +80,12 @@ impl Backend {
         }
     }
 
-    async fn look_up(&self, name: &str, port: u16, resolver: &Resolver) -> Result<Vec<Target>, Arc<io::Error>> {
+    pub(super) async fn look_up(
+        &self,
+        name: &str,
+        port: u16,
+        resolver: &Resolver,
+    ) -> Result<Vec<Target>, Arc<io::Error>> {
         let found = timeout(self.config.connect_timeout, resolver.resolve(name, port)).await;
         let found = found.unwrap_or_else(|_| Err(Arc::new(self.too_late("not resolved"))))?;
         Ok(found.into_iter().map(Target::Tcp).collect())

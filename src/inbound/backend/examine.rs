@@ -1,0 +1,93 @@
+//! A backend as `mailward doctor` looks at it: by the way that a session goes, and held against no address.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::{io::AsyncWriteExt, time::timeout};
+
+use super::{Backend, Target, check::hear_out, introduction::Unintroduced};
+use crate::{
+    config::{self, Member},
+    net::{close::LAST_WORDS, connect::BackendStream, dns::Resolver},
+    proto::{self, Complaint, Connection},
+};
+
+/// A backend that has greeted, and was told of mailward itself where it is told of clients.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub stream: BackendStream,
+    /// Its whole greeting, and nothing behind it.
+    pub greeting: Vec<u8>,
+    /// How long it took to greet.
+    pub waited: Duration,
+}
+
+/// Why an address cannot be had.
+#[derive(Debug)]
+pub enum Unreached {
+    /// It cannot be connected to.
+    NotConnected(String),
+    /// It does not greet as it should.
+    NotGreeted(String),
+    /// It answers as it must not.
+    Unusable(Complaint),
+}
+
+impl Backend {
+    /// What the file says of it.
+    #[must_use]
+    pub fn config(&self) -> &config::Backend {
+        &self.config
+    }
+
+    /// The places that a member means.
+    ///
+    /// # Errors
+    /// Why its name cannot be looked up.
+    pub async fn places(&self, member: &Member, resolver: &Resolver) -> Result<Vec<Target>, String> {
+        match self.named(&member.address) {
+            Target::Name(name, port) => {
+                self.look_up(&name, port, resolver).await.map_err(|error| format!("{name}: {error}"))
+            }
+            target => Ok(vec![target]),
+        }
+    }
+
+    /// Connects, as for a session of mailward's own.
+    ///
+    /// # Errors
+    /// [`Unreached`].
+    pub async fn reach(&self, target: &Target) -> Result<Reached, Unreached> {
+        let connected = self.connect(target, None).await;
+        let mut stream = connected.map_err(|error| Unreached::NotConnected(error.to_string()))?;
+        let connected = Instant::now();
+        let (greeting, end) = self.greeting(&mut stream).await.map_err(Unreached::NotGreeted)?;
+        let waited = connected.elapsed();
+        if end < greeting.len() {
+            self.part(stream).await;
+            return Err(Unreached::Unusable(Complaint::SpokeUnasked));
+        }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (source, destination) = stream.ends().unwrap_or((nowhere, nowhere));
+        let own = Connection { source, destination, tls: None };
+        match self.introduce(&mut stream, greeting, &own).await {
+            Ok(greeting) => Ok(Reached { stream, greeting, waited }),
+            Err(Unintroduced::Lost(reason)) => Err(Unreached::NotGreeted(reason)),
+            Err(Unintroduced::Unusable(complaint)) => {
+                self.part(stream).await;
+                Err(Unreached::Unusable(complaint))
+            }
+        }
+    }
+
+    /// Ends a session that came to nothing in good order.
+    async fn part(&self, mut stream: BackendStream) {
+        let said = timeout(LAST_WORDS, stream.write_all(proto::leave(self.protocol))).await;
+        if matches!(said, Ok(Ok(()))) {
+            hear_out(stream).await;
+        }
+    }
+}
