@@ -50,10 +50,11 @@ while True:
     threading.Thread(target=serve, args=listener.accept(), daemon=True).start()
 "#;
 
-/// A client that prints the greeting and takes its leave.
+/// A client that says what it is told to say first, prints the greeting and takes its leave.
 const CLIENT: &str = r#"
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), 60) as stream:
+    stream.sendall(b"".join(line.encode() + b"\r\n" for line in sys.argv[3:]))
     lines = stream.makefile("rb")
     print(lines.readline().decode().strip())
     stream.sendall(b"QUIT\r\n")
@@ -118,6 +119,10 @@ fn the_backend_accepts_a_connection_of_the_clients() {
         .listener("six", "smtp", "[fd77:2::2]:25")
         .with("six", &both(2506))
         .backend("six", "identity = \"transparent\"")
+        .listener("proxied", "smtp", "10.77.2.2:25")
+        .with("proxied", &both(2507))
+        .with("proxied", "proxy.trusted-networks = \"10.77.1.7\"")
+        .backend("proxied", "identity = \"transparent\"")
         .listener("untold", "smtp", "10.77.2.2:25")
         .with("untold", &both(2500))
         .under(&gateway.each_ref().map(String::as_str))
@@ -134,6 +139,11 @@ fn the_backend_accepts_a_connection_of_the_clients() {
     network.client("fd77:1::1", "2506").prints("220 fd77:1::7\n");
     let warned = |line: &serde_json::Value| line["level"] == "WARN" && line["advice"].is_string();
     assert_eq!(gateway.count(warned), 2, "{:?}", gateway.log());
+    // Where a proxy leaves the client open, mailward's own address does not stand in for it.
+    let header = "PROXY TCP4 0.0.0.0 10.77.1.1 1 25";
+    run(&network.python("client", CLIENT, &["10.77.1.1", "2507", header]), b"").succeeds().prints("421 4.3.2");
+    let header = "PROXY TCP4 10.77.1.9 10.77.1.1 1 25";
+    run(&network.python("client", CLIENT, &["10.77.1.1", "2507", header]), b"").succeeds().prints("220 10.77.1.9\n");
     // Without the way back it is told what to look at, and who needs no way back is served.
     network.gateway(&["rule", "delete", "iif", "inside", "lookup", "100"]);
     network.client("10.77.1.1", "2504").prints("421 4.3.2");

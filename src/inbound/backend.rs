@@ -161,8 +161,8 @@ impl Backend {
     async fn attempt(&self, mut hold: Hold, client: &Connection<'_>) -> Result<Option<Dialled>, DialFault> {
         let mut stream = match self.connect(hold.target(), Some(client)).await {
             Ok(stream) => stream,
-            Err(error) if self.is_transparent() && error.kind() == io::ErrorKind::TimedOut => {
-                // It may be this one client to whom the backend has no way.
+            Err(error) if self.is_transparent() && connect::is_of_the_source(&error) => {
+                // The others are not to suffer for this one client, to whom there may be no way.
                 self.complain(Complaint::NoWayBack);
                 hold.failed_for_one(&error.to_string());
                 return Ok(None);
@@ -191,12 +191,15 @@ impl Backend {
     }
 
     /// Those of the candidates that a session for `client` can go to, and whether there are others: from its own address
-    /// there is a way only to one of its family.
+    /// there is a way only to one of its family, and none from an address that a proxy has left open, which would be
+    /// mailward's own.
     fn fit(&self, mut candidates: Vec<(Target, u32)>, client: &Connection<'_>) -> (Vec<(Target, u32)>, bool) {
         let all = candidates.len();
         if self.is_transparent() {
-            let is_four = client.source.is_ipv4();
-            candidates.retain(|(target, _)| matches!(target, Target::Tcp(address) if address.is_ipv4() == is_four));
+            let from = client.source;
+            let has_way = !from.ip().is_unspecified();
+            candidates
+                .retain(|(target, _)| matches!(target, Target::Tcp(to) if has_way && to.is_ipv4() == from.is_ipv4()));
         }
         let closed = candidates.len() < all;
         (candidates, closed)

@@ -61,6 +61,13 @@ pub async fn tcp_from(source: IpAddr, address: SocketAddr) -> io::Result<Backend
     Ok(BackendStream::Tcp(stream))
 }
 
+/// Whether [`tcp_from`] may have failed because of its source: no answer came to it, or nobody can have that address.
+#[must_use]
+pub fn is_of_the_source(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, InvalidInput, TimedOut};
+    matches!(error.kind(), AddrNotAvailable | InvalidInput | TimedOut)
+}
+
 /// Whether [`tcp_from`] is permitted.
 ///
 /// # Errors
