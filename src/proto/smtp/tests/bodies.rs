@@ -330,6 +330,21 @@ fn normalizing_does_what_the_plain_rules_do() {
 }
 
 #[test]
+fn a_body_with_proper_line_ends_is_never_copied() {
+    let lines = b"..stuffed\r\n\r\n.a line of text with \0 in it\r\n".repeat(1000);
+    let body = [&lines, b".\r\n".as_slice()].concat();
+    for bare in BareNewline::ALL {
+        let (mut state, mut at) = (Body::new(), 0);
+        for end in (at..=body.len()).step_by(997).chain([body.len()]) {
+            let Taken { length, instead, ended } = state.take(&body[at..end], bare).unwrap();
+            assert_eq!((instead, ended), (None, end == body.len()), "{bare:?} at {at}");
+            at += length;
+        }
+        assert_eq!(at, body.len());
+    }
+}
+
+#[test]
 fn no_form_is_an_end_at_any_server() {
     for form in SMUGGLING {
         let input = format!("one{form}MAIL FROM:<evil@b>\r\n.\r\nNOOP\r\n");
