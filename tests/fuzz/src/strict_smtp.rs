@@ -139,11 +139,13 @@ impl Backend {
     /// The guard let `upper` through: its address must end in the one domain that is ours.
     fn recipient(&mut self, upper: &[u8]) -> &'static [u8] {
         let shown = upper.escape_ascii();
-        let address = upper.split(|byte| *byte == b'>').next().unwrap_or_default();
-        let local = address.iter().position(|byte| *byte == b'<').map_or(address, |at| &address[at + 1..]);
-        let ours = local.ends_with(b"@EXAMPLE.ORG") || local == b"POSTMASTER";
+        let path = upper.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default().trim_ascii_start();
+        // Without brackets an address ends at the first blank.
+        let (path, end) = path.strip_prefix(b"<").map_or((path, b' '), |inside| (inside, b'>'));
+        let address = path.split(|byte| *byte == end).next().unwrap_or_default();
+        let ours = address.ends_with(b"@EXAMPLE.ORG") || address == b"POSTMASTER";
         assert!(ours || self.authenticated, "a foreign recipient came through: {shown}");
-        let routed = local.iter().filter(|byte| b"@%!".contains(byte)).count() > 1;
+        let routed = address.iter().filter(|byte| b"@%!".contains(byte)).count() > 1;
         assert!(!routed || self.authenticated, "a routed recipient came through: {shown}");
         self.recipients += 1;
         b"250 2.1.5 ok\r\n"

@@ -2,7 +2,10 @@
 //! from what was read says anything else.
 #![no_main]
 
-use mailward::proto::proxy_header::{Connection, Header, LONGEST, Version, extent, read, write};
+use mailward::proto::{
+    Connection,
+    proxy_header::{Header, LONGEST, Version, extent, read, write},
+};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     take(data);
