@@ -58,9 +58,9 @@ impl Attempt {
     }
 
     fn ways(form: &str) -> Vec<Self> {
-        let cuts = || iter::once(None).chain((0..=form.len()).map(Some));
-        let ways = FIRST.iter().flat_map(|first| cuts().map(move |cut| (*first, cut)));
-        ways.map(|(first, cut)| Self { first, form: form.to_owned(), cut }).collect()
+        let cuts = iter::once(None).chain((0..=form.len()).map(Some));
+        // By turns: which of the two it is has little to do with the cut.
+        cuts.zip(FIRST.into_iter().cycle()).map(|(cut, first)| Self { first, form: form.to_owned(), cut }).collect()
     }
 
     /// Sends it, and hears all but the reply to the message.
