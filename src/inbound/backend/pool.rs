@@ -247,3 +247,85 @@ pub(super) fn chance() -> Chance {
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     Chance::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{net::SocketAddr, path::Path};
+
+    fn backend() -> Arc<config::Backend> {
+        let text = "[server.listener.imap]\nbind = \"127.0.0.1:0\"\nprotocol = \"imap\"\n\
+                    [backend.mail]\naddress = \"mail.internal\"\norder = \"round-robin\"\n\
+                    [certificate.main]\nself-signed = \"localhost\"\n";
+        config::parse(text, Path::new("proxy.toml")).unwrap().0.backends["mail"].clone()
+    }
+
+    fn target(last: u8) -> Target {
+        Target::Tcp(SocketAddr::from(([192, 0, 2, last], 143)))
+    }
+
+    fn choose(pool: &Arc<Pool>, targets: &[Target]) -> Option<Hold> {
+        let mut candidates = targets.iter().map(|target| (target.clone(), 1)).collect();
+        pool.choose(&backend(), &mut candidates, true)
+    }
+
+    /// As it is when the pause after a failure is over.
+    fn wait_out(pool: &Pool, target: &Target) {
+        let mut state = pool.state();
+        let known = state.known(target, Instant::now());
+        let Health::Down { failures, on_trial, .. } = known.health else { panic!("{:?}", known.health) };
+        known.health = Health::Down { failures, until: Instant::now(), on_trial };
+    }
+
+    #[test]
+    fn each_address_of_a_name_has_its_own_health() {
+        let pool = Arc::new(Pool::new("mail", Protocol::Imap));
+        let name = Target::Name("mail.internal".to_owned(), 143);
+        let targets = [target(1), target(2)];
+        pool.take(&name, false).unwrap().means(&targets);
+        pool.take(&targets[0], false).unwrap().failed("no");
+        for _ in 0..3 {
+            assert_eq!(*choose(&pool, &targets).unwrap().target(), targets[1]);
+        }
+        assert!(pool.is_out(&targets[0]) && !pool.is_out(&name), "one of two is left");
+        pool.take(&targets[1], false).unwrap().failed("no");
+        assert!(choose(&pool, &targets).is_none() && pool.is_out(&name));
+    }
+
+    #[test]
+    fn one_session_at_a_time_finds_out_and_who_gives_up_leaves_it_to_the_next() {
+        let pool = Arc::new(Pool::new("mail", Protocol::Imap));
+        let target = [target(1)];
+        choose(&pool, &target).unwrap().failed("no");
+        assert!(choose(&pool, &target).is_none());
+        assert!(pool.take(&target[0], true).is_some(), "a check does not wait");
+        wait_out(&pool, &target[0]);
+        let trial = choose(&pool, &target).unwrap();
+        assert!(choose(&pool, &target).is_none() && pool.take(&target[0], true).is_none());
+        drop(trial);
+        let mut trial = choose(&pool, &target).unwrap();
+        trial.answered();
+        assert!(choose(&pool, &target).is_some());
+    }
+
+    #[test]
+    fn what_is_lost_for_one_session_is_not_left_out_for_the_others() {
+        let pool = Arc::new(Pool::new("mail", Protocol::Imap));
+        let target = [target(1)];
+        choose(&pool, &target).unwrap().failed_for_one("cut off");
+        assert!(choose(&pool, &target).is_some());
+    }
+
+    #[test]
+    fn addresses_that_nobody_asks_for_are_forgotten() {
+        let pool = Arc::new(Pool::new("mail", Protocol::Imap));
+        let _held = choose(&pool, &[target(0)]);
+        for last in 1..=200 {
+            drop(choose(&pool, &[target(last)]));
+        }
+        let later = Instant::now() + FORGET_AFTER;
+        let mut state = pool.state();
+        state.forget(later);
+        assert_eq!(state.addresses.keys().collect::<Vec<_>>(), [&target(0)]);
+    }
+}
