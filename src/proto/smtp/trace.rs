@@ -95,8 +95,8 @@ impl Trace {
         }
         self.messages = self.messages.wrapping_add(1);
         // RFC 5322 §2.2.3: a line that begins with a blank would go on with this field. The empty line makes it what it is:
-        // the text of a message without a header.
-        let end = if matches!(first, Some(b' ' | b'\t')) { "\r\n" } else { "" };
+        // the text of a message without a header. There are servers that skip a NUL in front of the blank.
+        let end = if matches!(first, Some(b' ' | b'\t' | b'\0')) { "\r\n" } else { "" };
         Some(format!("{}{end}", self.field(way)).into_bytes())
     }
 

@@ -79,14 +79,14 @@ impl SmtpFilter {
         let violation = match next.take(input, self.settings.hygiene.bare_newline) {
             None => Violation::BareNewline,
             Some(_) if self.settings.hygiene.is_too_large(next.size()) => Violation::MessageTooLarge,
-            Some(taken) => return self.pass_body(next, taken, input.first(), wire),
+            Some(taken) => return self.pass_body(next, taken, input, wire),
         };
         self.mode = Mode::Lost { rest: Rest::Body(body), cause: Cause::Refused(violation) };
         self.expected.push(Reaction::Verdict);
         Flow::Cut(0)
     }
 
-    fn pass_body(&mut self, body: Body, taken: Taken, first: Option<&u8>, wire: &mut Wire) -> Flow {
+    fn pass_body(&mut self, body: Body, taken: Taken, input: &[u8], wire: &mut Wire) -> Flow {
         let Taken { length, instead, ended } = taken;
         if length == 0 {
             return Flow::More;
@@ -95,7 +95,10 @@ impl SmtpFilter {
         if ended {
             self.expected.push(Reaction::Verdict);
         }
-        wire.to_backend.append(&mut self.traced(first));
+        // Where only NULs were left out there is no beginning yet.
+        if let Some(first) = first_octet(instead.as_deref().unwrap_or(&input[..length])) {
+            wire.to_backend.append(&mut self.traced(Some(first)));
+        }
         let Some(mut instead) = instead else { return Flow::Pass(length) };
         wire.to_backend.append(&mut instead);
         Flow::Consume(length)
@@ -212,6 +215,11 @@ impl SmtpFilter {
         self.mode = Mode::Unwanted { left, reply };
         Flow::Consume(length)
     }
+}
+
+/// What a message begins with, if a body begins so: RFC 5321 §4.5.2 takes a dot away that does not stand alone.
+fn first_octet(body: &[u8]) -> Option<&u8> {
+    body.strip_prefix(b".").unwrap_or(body).first()
 }
 
 fn chunk_mode(left: u64) -> Mode {

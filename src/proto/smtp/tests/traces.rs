@@ -54,6 +54,17 @@ fn it_stands_in_front_of_a_body_that_is_written_anew_too() {
 }
 
 #[test]
+fn a_blank_at_its_end_is_seen_behind_a_stuffed_dot_and_a_nul() {
+    both(|drips| {
+        for (body, sent) in [(". x\r\n", ". x\r\n"), ("\0 x\r\n", " x\r\n"), (".\0\tx\r\n", "\tx\r\n")] {
+            let mut talk = addressed(drips);
+            talk.exchange("DATA", "354 go on");
+            assert_eq!(talk.client(body).asked(), format!("{FIELD}\r\n{sent}"), "{body:?}");
+        }
+    });
+}
+
+#[test]
 fn an_empty_body_and_a_refused_one() {
     both(|drips| {
         let mut talk = addressed(drips);
