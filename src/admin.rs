@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::acme;
+use crate::{acme, inbound::bans::Banned};
 
 mod certificate;
 mod client;
@@ -15,7 +15,7 @@ mod text;
 pub use certificate::{Certificate, State, certificates, certificates_at_rest};
 pub use client::{AskError, ask};
 pub use socket::{Socket, SocketError};
-pub use text::describe;
+pub use text::{describe, list_bans};
 
 /// What is asked of the running process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub enum Request {
     Certificates,
     /// Do something about those that are kept.
     Acme(acme::Command),
+    /// Tell who is banned.
+    Bans,
+    /// Lift the ban of this address, or those of a network; without one all.
+    Unban(Option<String>),
 }
 
 /// What comes of it.
@@ -41,4 +45,6 @@ pub enum Reply {
     Refused(String),
     /// Every certificate.
     Certificates(Vec<Certificate>),
+    /// Every ban, those that end first in front.
+    Bans(Vec<Banned>),
 }

@@ -71,6 +71,21 @@ enum Command {
         #[command(subcommand)]
         command: Option<CertsCommand>,
     },
+    /// Print who is banned, what for, and for how long.
+    Bans {
+        /// As JSON, times in seconds since 1970.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lift the ban of an address, those of a network, or all.
+    Unban {
+        /// The address or the network, as `bans` prints it.
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        whom: Option<String>,
+        /// All bans.
+        #[arg(long)]
+        all: bool,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -115,6 +130,8 @@ fn main() -> ExitCode {
         Command::Drain => tell(&path, &Request::Drain),
         Command::Certs { json, command: None } => certificates(&path, json),
         Command::Certs { command: Some(command), .. } => tell(&path, &Request::Acme(command.into())),
+        Command::Bans { json } => bans(&path, json),
+        Command::Unban { whom, .. } => tell(&path, &Request::Unban(whom)),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),
     }
@@ -205,7 +222,7 @@ fn tell(path: &Path, request: &Request) -> ExitCode {
             print(&format!("{what}\n"));
             ExitCode::FAILURE
         }
-        Ok(Reply::Certificates(_)) => fail(&"the reply is to another request"),
+        Ok(Reply::Certificates(_) | Reply::Bans(_)) => fail(&OTHER_REPLY),
         Err(error) => fail(&error),
     }
 }
@@ -218,10 +235,29 @@ fn certificates(path: &Path, json: bool) -> ExitCode {
     match admin::ask(&socket, &Request::Certificates) {
         Ok(Reply::Certificates(all)) => print_certificates(&all, None, json),
         Ok(Reply::Done(what) | Reply::Refused(what)) => fail(&what),
+        Ok(Reply::Bans(_)) => fail(&OTHER_REPLY),
         Err(unasked @ AskError::NotRunning { .. }) => certificates_at_rest(path, &unasked, json),
         Err(error) => fail(&error),
     }
 }
+
+fn bans(path: &Path, json: bool) -> ExitCode {
+    let socket = match config::control(path) {
+        Ok(socket) => socket,
+        Err(problems) => return fail_with(&problems),
+    };
+    match admin::ask(&socket, &Request::Bans) {
+        Ok(Reply::Bans(all)) if json => print(&format!("{:#}\n", serde_json::json!({ "bans": all }))),
+        Ok(Reply::Bans(all)) => print(&admin::list_bans(&all, now())),
+        Ok(Reply::Done(what) | Reply::Refused(what)) => return fail(&what),
+        Ok(Reply::Certificates(_)) => return fail(&OTHER_REPLY),
+        Err(error) => return fail(&error),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The process is of another version, or no mailward.
+const OTHER_REPLY: &str = "the reply is to another request";
 
 fn certificates_at_rest(path: &Path, unasked: &AskError, json: bool) -> ExitCode {
     match reload::load(path, &Lasting::default(), false) {
@@ -244,10 +280,15 @@ fn print_certificates(all: &[Certificate], unasked: Option<&AskError>, json: boo
     if let Some(error) = unasked {
         print(&format!("{error}; from the files:\n\n"));
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = now();
     let described: Vec<_> = all.iter().map(|certificate| admin::describe(certificate, now)).collect();
     print(&described.join("\n"));
     ExitCode::SUCCESS
+}
+
+/// In seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn completions(shell: clap_complete::Shell) -> ExitCode {

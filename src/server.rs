@@ -176,9 +176,13 @@ impl Server {
         let world = Arc::new(World {
             resolver: Resolver::new(runtime.handle().clone()),
             handshakes: Arc::new(Semaphore::new(built.snapshot.config.server.handshakes)),
+            gate: Arc::default(),
             stages,
             sessions: Arc::default(),
         });
+        let state = built.snapshot.config.server.state.clone();
+        world.gate.bans.load(&state);
+        runtime.spawn(world.gate.bans.clone().keep(state));
         let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(built.snapshot), world, tally: Arc::default() });
         let snapshot = shared.snapshot.load_full();
         let count = snapshot.config.server.workers;
@@ -199,7 +203,13 @@ impl Server {
             workers,
             bound: bound.clone(),
             orders: received,
-            socket: commands::open(&runtime, &snapshot.config.server, &orders, predecessor.is_some())?,
+            socket: commands::open(
+                &runtime,
+                &snapshot.config.server,
+                &orders,
+                predecessor.is_some(),
+                &shared.world.gate.bans,
+            )?,
             program: handover::program(),
             open: Held::default(),
             successor: None,
@@ -286,8 +296,11 @@ fn inherit(take_over: bool) -> io::Result<(Option<Predecessor>, Inherited)> {
 impl Control {
     fn spawn(self, runtime: Runtime, signals: Signals) -> io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("control".to_owned());
+        let (bans, state) =
+            (self.shared.world.gate.bans.clone(), self.shared.snapshot.load().config.server.state.clone());
         thread.spawn(move || {
             runtime.block_on(self.run(signals));
+            bans.save(&state);
             // A lookup of a name that hangs holds nobody up.
             runtime.shutdown_background();
         })

@@ -11,9 +11,9 @@ use std::{
 use mailward::{
     config::{
         self, Address, Backend, CertificateSource, Challenge, Check, Cipher, Config, DnsProvider, Exec, Group,
-        Identity, KeyType, Listener, Problems, Rfc2136, TlsVersion, TsigAlgorithm,
+        Identity, KeyType, Listener, Problems, Protection, Rfc2136, TlsVersion, TsigAlgorithm,
     },
-    policy::balance::Order,
+    policy::{balance::Order, bans::Fault, clients::Limits, rate::Rate},
     proto::{
         Protocol,
         proxy_header::Version,
@@ -408,6 +408,43 @@ fn proxies_are_trusted_where_a_listener_or_else_the_server_says_so() {
     assert!(imaps.include("192.0.2.1".parse().unwrap()) && !imaps.include("10.1.2.3".parse().unwrap()));
     let minimal = listener(&good("minimal.toml"), "imaps").proxies;
     assert_eq!((minimal.timeout, minimal.networks.len()), (seconds(10), 0));
+}
+
+#[test]
+fn nothing_is_limited_by_client_unless_the_file_says_so_and_nobody_who_is_exempt() {
+    let config = good("protection.toml");
+    let imaps = listener(&config, "imaps").protection;
+    let rate = |count, time| Some(Rate { count, per: seconds(time) });
+    let connections = Limits { at_once: Some(50), rate: rate(120, 60), rate_in_all: rate(500, 1) };
+    let handshakes = Limits { at_once: Some(20), rate: rate(60, 60), rate_in_all: rate(200, 1) };
+    assert_eq!((imaps.connections, imaps.handshakes), (connections, handshakes));
+    let client = |protection: &Protection, address: &str| protection.client(address.parse().unwrap());
+    assert_eq!(client(&imaps, "10.1.2.3"), None);
+    assert_eq!(client(&imaps, "2001:db8::1"), None);
+    assert_eq!(client(&imaps, "2001:db9:0:12a1::1").unwrap().to_string(), "2001:db9:0:1200::/56");
+    assert_eq!(config.http["web"].protection, imaps);
+    let rates = Fault::ALL.map(|fault| imaps.auto_ban.rate(fault));
+    assert_eq!(rates, [rate(20, 3600), rate(5, 600), rate(100, 86_400), None]);
+    assert_eq!(imaps.auto_ban.duration, seconds(7200));
+    assert_eq!(listener(&config, "imaps").timeouts.crowded, Some(seconds(2)));
+    assert_eq!(listener(&good("minimal.toml"), "imaps").timeouts.crowded, None);
+    let inside = listener(&config, "inside").protection;
+    assert!(client(&inside, "10.1.2.3").is_some() && inside.connections == connections);
+
+    let minimal = listener(&good("minimal.toml"), "imaps").protection;
+    assert!(Fault::ALL.iter().all(|fault| minimal.auto_ban.rate(*fault).is_none()));
+    assert_eq!(minimal.auto_ban.duration, seconds(3600));
+    assert!(!minimal.connections.any() && !minimal.handshakes.any() && minimal.exempt.is_empty());
+    assert_eq!(client(&minimal, "2001:db8::1").unwrap().to_string(), "2001:db8::/64");
+    let explained = config::explain(&config);
+    let expected = "
+  connections       50 at once of one client, 120/1m of one client, 500/1s in all
+  handshakes        20 at once of one client, 60/1m of one client, 200/1s in all
+  auto-ban          auth above 20/1h, abuse above 5/10m, loiter above 100/1d for 2h
+  one client        an IPv4 address, or an IPv6 /56
+  exempt            10.0.0.0/8, 2001:db8::/32
+";
+    assert!(explained.contains(expected), "{explained}");
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn the_future_of_an_idle_session_is_small() {
         let world = World {
             resolver: Resolver::new(tokio::runtime::Handle::current()),
             handshakes: Arc::new(Semaphore::new(1)),
+            gate: Arc::default(),
             stages,
             sessions: Arc::default(),
         };

@@ -1,11 +1,11 @@
-//! A certificate's state for a human to read.
+//! What there is to tell, for a human to read.
 
 use std::fmt::{self, Write};
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
 use super::{Certificate, State};
-use crate::telemetry::Told;
+use crate::{inbound::bans::Banned, telemetry::Told};
 
 /// Describes one certificate, over several lines; times are in UTC, and those to come are counted from `now`, in seconds
 /// since 1970.
@@ -64,6 +64,16 @@ fn distance(at: u64, now: u64) -> String {
     };
     let plural = if count == 1 { "" } else { "s" };
     if at < now { format!("{count} {unit}{plural} ago") } else { format!("in {count} {unit}{plural}") }
+}
+
+/// Lists bans, one a line; times as in [`describe`].
+#[must_use]
+pub fn list_bans(all: &[Banned], now: u64) -> String {
+    if all.is_empty() {
+        return "nobody is banned\n".to_owned();
+    }
+    let line = |ban: &Banned| format!("{:<24}{:<8}until {}\n", ban.client, ban.reason, moment(ban.until, now));
+    all.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What holds for each listener in the end: the text of `mailward check --explain`.
 
 mod acme;
+mod protection;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
@@ -60,6 +61,7 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &timeouts(listener));
     row(text, "limit", &limits(&listener.limits));
+    protection::explain(text, &listener.protection);
 }
 
 fn explain_http(text: &mut String, listener: &HttpListener) {
@@ -73,6 +75,7 @@ fn explain_http(text: &mut String, listener: &HttpListener) {
     }
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &format!("command {}", spelled(listener.timeout)));
+    protection::explain(text, &listener.protection);
 }
 
 fn listed(things: &[impl ToString]) -> String {
@@ -178,8 +181,9 @@ fn domain(pattern: &DomainPattern) -> String {
 
 fn timeouts(listener: &Listener) -> String {
     let times = &listener.timeouts;
+    let crowded = times.crowded.map(|patience| format!(", crowded {}", spelled(patience))).unwrap_or_default();
     format!(
-        "command {}, login {}, idle {}, data-end {}, half-close {}",
+        "command {}, login {}, idle {}, data-end {}, half-close {}{crowded}",
         spelled(times.command),
         spelled(times.login),
         spelled(times.idle),

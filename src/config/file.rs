@@ -18,6 +18,7 @@ use super::{
     host::{self, Address},
     identity::Identity,
     keyword,
+    protection::{AutoBanKeys, ProtectionKeys},
     section::Section,
     service::Service,
     setting::{Given, Setting},
@@ -46,6 +47,8 @@ pub(super) struct ServerTable {
     pub(super) workers: Setting<u64>,
     pub(super) drain: Setting<Duration>,
     pub(super) handshakes: Setting<u64>,
+    pub(super) protection: ProtectionKeys,
+    pub(super) auto_ban: AutoBanKeys,
     pub(super) state: Setting<String>,
     pub(super) control: Setting<PathBuf>,
     pub(super) ca: List<String>,
@@ -149,18 +152,18 @@ pub fn keys() -> &'static BTreeSet<String> {
 }
 
 fn server(table: &mut Section<'_, '_>, base: &Path) -> ServerTable {
-    let mut handshakes = Setting::Absent;
-    ServerTable {
-        key: table.key.clone(),
-        hostname: table.word("hostname", host::parse_hostname),
-        workers: table.count("workers", 0..=1024),
-        drain: table.duration("drain"),
-        state: table.word("state", |path| Ok(path.to_owned())),
-        control: table.word("control", |path| host::parse_socket(path, base)),
-        ca: table.list("ca", |path| Ok(path.to_owned())),
-        shared: shared(table, |limit| handshakes = limit.count("handshakes", 1..=MANY)),
-        handshakes,
-    }
+    // In the order in which they are listed to whoever writes an unknown one.
+    let hostname = table.word("hostname", host::parse_hostname);
+    let workers = table.count("workers", 0..=1024);
+    let drain = table.duration("drain");
+    let state = table.word("state", |path| Ok(path.to_owned()));
+    let control = table.word("control", |path| host::parse_socket(path, base));
+    let ca = table.list("ca", |path| Ok(path.to_owned()));
+    let (shared, (handshakes, protection)) =
+        shared(table, |limit| (limit.count("handshakes", 1..=MANY), ProtectionKeys::read(limit)));
+    let auto_ban = table.within("auto-ban", AutoBanKeys::read);
+    let key = table.key.clone();
+    ServerTable { key, hostname, workers, drain, handshakes, protection, auto_ban, state, control, ca, shared }
 }
 
 fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
@@ -174,7 +177,7 @@ fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
         require_auth: table.switch("require-auth"),
         plaintext_auth: table.switch("plaintext-auth"),
         redirect_https: table.switch("redirect-https"),
-        shared: shared(table, |_| {}),
+        shared: shared(table, |_| {}).0,
     }
 }
 

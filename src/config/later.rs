@@ -3,22 +3,16 @@
 //! A line leaves this table in the commit that brings what it names.
 
 /// A key (`*` stands for an id, or for any key of a table), and what it is about.
-const LATER: [(&str, &str); 18] = [
+const LATER: [(&str, &str); 12] = [
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
     ("resolver", "ask a DNS resolver of its own"),
     ("session", "follow session rules"),
-    ("server.auto-ban", "ban addresses"),
-    ("server.blocked-ip", "ban addresses"),
-    ("server.allowed-ip", "ban addresses"),
-    ("server.exempt-networks", "limit or ban addresses"),
     ("server.tls.client-ca", "ask for client certificates"),
     ("server.tls.client-auth", "ask for client certificates"),
     ("server.listener.*.relay", "carry mail to other servers"),
     ("server.listener.*.relay-networks", "carry mail to other servers"),
     ("server.listener.*.multi-domain", "carry mail to other servers"),
-    ("server.listener.*.auto-ban", "ban addresses"),
-    ("server.listener.*.exempt-networks", "limit or ban addresses"),
     ("server.listener.*.tls.client-ca", "ask for client certificates"),
     ("server.listener.*.tls.client-auth", "ask for client certificates"),
     ("backend.*.tls.*", "speak TLS to a backend"),

@@ -35,6 +35,7 @@ mod later;
 mod load;
 mod machine;
 mod nearest;
+mod protection;
 mod resolve;
 mod rules;
 mod section;
@@ -54,6 +55,7 @@ pub use host::Address;
 pub(crate) use host::is_host_name;
 pub use identity::Identity;
 pub use load::{control, load, parse};
+pub use protection::{AutoBan, Protection};
 pub use text::{MAX_FILE, Text, TextError};
 pub use tls::{Cipher, Group, Tls, TlsVersion};
 
@@ -120,6 +122,8 @@ pub struct Listener {
     pub plaintext_auth: bool,
     /// `proxy.*`.
     pub proxies: Proxies,
+    /// What protects it from its clients.
+    pub protection: Arc<Protection>,
     /// `max-connections`.
     pub max_connections: usize,
     /// `timeout.*`.
@@ -147,6 +151,8 @@ pub struct HttpListener {
     pub redirect_https: bool,
     /// `proxy.*`.
     pub proxies: Proxies,
+    /// What protects it from its clients.
+    pub protection: Arc<Protection>,
     /// `max-connections`.
     pub max_connections: usize,
     /// `timeout.command`: a whole request, from accept or from the last response.
@@ -183,6 +189,8 @@ pub struct Timeouts {
     pub data_end: Duration,
     /// `half-close`: both directions silent after one side has ended its sending.
     pub half_close: Duration,
+    /// `crowded`: from accept to the backend, while all places are taken; `None`: those before it alone.
+    pub crowded: Option<Duration>,
 }
 
 /// `[certificate.<id>]`.

@@ -10,8 +10,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Backend, Certificate, CertificateSource, Check, Config, HttpListener, Listener, Member, Proxies, Server, Timeouts,
-    Tls,
+    Backend, Certificate, CertificateSource, Check, Config, HttpListener, Listener, Member, Protection, Proxies,
+    Server, Timeouts, Tls,
     file::{BackendTable, CertificateTable, CheckTable, File, List, ListenerTable, MemberTable, ServerTable},
     findings::Findings,
     identity::Identity,
@@ -89,8 +89,8 @@ fn backend_of<'f>(table: &ListenerTable, backends: &'f [BackendTable]) -> Option
 /// The configuration that `file` and its `plans` come to. Whatever is wrong in them has been reported; it is left
 /// out, or has its default.
 pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Findings) -> Config {
-    let listeners = plans.iter().filter_map(|plan| listener(plan, &file.server.shared, found));
-    let http = plans.iter().filter(|plan| plan.is_http()).map(|plan| http_listener(plan, &file.server.shared, found));
+    let listeners = plans.iter().filter_map(|plan| listener(plan, &file.server, found));
+    let http = plans.iter().filter(|plan| plan.is_http()).map(|plan| http_listener(plan, &file.server, found));
     let certificates = file.certificates.iter().filter_map(|table| certificate(table, found));
     // One certificate is its own default.
     let alone = file.certificates.len() + file.acme.len() == 1;
@@ -134,8 +134,8 @@ fn size(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Listener> {
-    let table = plan.table;
+fn listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) -> Option<Listener> {
+    let (table, server) = (plan.table, &server_table.shared);
     let protocol = plan.protocol()?;
     let own = &table.shared;
     let max_connections = own.max_connections.or(&server.max_connections);
@@ -150,6 +150,7 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
         require: plan.requires_tls(),
         plaintext_auth: table.plaintext_auth.value_or(false),
         proxies: proxies(plan, server),
+        protection: protection(plan, server_table),
         max_connections: size(max_connections.value_or(8192)),
         timeouts: timeouts(&own.timeouts.or(&server.timeouts), protocol),
         limits: limits(&own.limits.or(&server.limits), protocol),
@@ -158,8 +159,8 @@ fn listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Option<Li
     })
 }
 
-fn http_listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> HttpListener {
-    let table = plan.table;
+fn http_listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) -> HttpListener {
+    let (table, server) = (plan.table, &server_table.shared);
     let own = &table.shared;
     HttpListener {
         id: table.id.clone(),
@@ -168,6 +169,7 @@ fn http_listener(plan: &Plan<'_>, server: &SharedKeys, found: &Findings) -> Http
         tls: plan.has_tls().then(|| tls(&plan.tls)),
         redirect_https: table.redirect_https.value_or(false),
         proxies: proxies(plan, server),
+        protection: protection(plan, server_table),
         max_connections: size(own.max_connections.or(&server.max_connections).value_or(8192)),
         // Nobody types a request by hand.
         timeout: own.timeouts.command.or(&server.timeouts.command).value_or(Duration::from_secs(30)),
@@ -181,6 +183,11 @@ fn proxies(plan: &Plan<'_>, server: &SharedKeys) -> Proxies {
         // The header is the first that a proxy sends, and it knows all of it when it connects.
         timeout: timeout.value_or(Duration::from_secs(10)),
     }
+}
+
+fn protection(plan: &Plan<'_>, server: &ServerTable) -> Arc<Protection> {
+    let exempt = plan.table.shared.exempt_networks.or(&server.shared.exempt_networks);
+    Arc::new(server.protection.resolve(&server.auto_ban, exempt.values()))
 }
 
 fn tls(keys: &TlsKeys) -> Tls {
@@ -225,6 +232,7 @@ fn timeouts(keys: &TimeoutKeys, protocol: Protocol) -> Timeouts {
         // RFC 5321 §4.5.3.2.6 asks for 10 minutes at least.
         data_end: keys.data_end.value_or(minutes(15)),
         half_close: keys.half_close.value_or(Duration::from_secs(30)),
+        crowded: keys.crowded.given().map(|patience| patience.value),
     }
 }
 

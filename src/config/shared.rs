@@ -22,6 +22,7 @@ pub(super) struct SharedKeys {
     pub(super) timeouts: TimeoutKeys,
     pub(super) limits: LimitKeys,
     pub(super) trusted_networks: List<IpNet>,
+    pub(super) exempt_networks: List<IpNet>,
     pub(super) tls: TlsKeys,
 }
 
@@ -33,6 +34,7 @@ pub(super) struct TimeoutKeys {
     pub(super) idle: Setting<Duration>,
     pub(super) data_end: Setting<Duration>,
     pub(super) half_close: Setting<Duration>,
+    pub(super) crowded: Setting<Duration>,
 }
 
 /// `limit.*`.
@@ -65,19 +67,29 @@ pub(super) const MANY: u64 = 1 << 24;
 const LONG: u64 = 1 << 24;
 
 /// Reads them; `further_limits` takes the keys of `limit` that are the server's alone.
-pub(super) fn shared(table: &mut Section<'_, '_>, further_limits: impl FnOnce(&mut Section<'_, '_>)) -> SharedKeys {
-    SharedKeys {
-        max_connections: table.count("max-connections", 1..=MANY),
-        bare_newline: table.word("bare-newline", |name| one_of(name, &BareNewline::ALL, BareNewline::name)),
-        refuse_commands: table.set("refuse-commands", |name| one_of(name, &REFUSABLE, |name| name)),
-        timeouts: table.within("timeout", timeouts),
-        limits: table.within("limit", |table| {
-            further_limits(table);
-            limits(table)
-        }),
+pub(super) fn shared<T>(
+    table: &mut Section<'_, '_>,
+    further_limits: impl FnOnce(&mut Section<'_, '_>) -> T,
+) -> (SharedKeys, T) {
+    let max_connections = table.count("max-connections", 1..=MANY);
+    let bare_newline = table.word("bare-newline", |name| one_of(name, &BareNewline::ALL, BareNewline::name));
+    let refuse_commands = table.set("refuse-commands", |name| one_of(name, &REFUSABLE, |name| name));
+    let timeouts = table.within("timeout", timeouts);
+    let (limits, further) = table.within("limit", |table| {
+        let further = further_limits(table);
+        (limits(table), further)
+    });
+    let shared = SharedKeys {
+        max_connections,
+        bare_newline,
+        refuse_commands,
+        timeouts,
+        limits,
         trusted_networks: table.within("proxy", |table| table.set("trusted-networks", host::parse_network)),
+        exempt_networks: table.set("exempt-networks", host::parse_network),
         tls: table.within("tls", tls),
-    }
+    };
+    (shared, further)
 }
 
 fn timeouts(table: &mut Section<'_, '_>) -> TimeoutKeys {
@@ -88,6 +100,7 @@ fn timeouts(table: &mut Section<'_, '_>) -> TimeoutKeys {
         idle: table.duration("idle"),
         data_end: table.duration("data-end"),
         half_close: table.duration("half-close"),
+        crowded: table.duration("crowded"),
     }
 }
 
@@ -143,6 +156,7 @@ impl TimeoutKeys {
             idle: self.idle.or(&wider.idle),
             data_end: self.data_end.or(&wider.data_end),
             half_close: self.half_close.or(&wider.half_close),
+            crowded: self.crowded.or(&wider.crowded),
         }
     }
 }

@@ -132,7 +132,8 @@ const DURATIONS: &str = "a whole number with a unit in quotation marks: \"300ms\
 /// Far above any sensible wait, and far below what overflows a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-fn parse_duration(text: &str) -> Result<Duration, Refusal> {
+/// Reads a number with a unit.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, Refusal> {
     let right = || format!("write {DURATIONS}");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -10,7 +10,7 @@ use crate::{
     net::{
         Stage,
         dns::Resolver,
-        relay::{self, Pace},
+        relay::{self, Pace, Said},
     },
     proto::{self, Complaint, Input, Outcome, Protocol, Start, Step},
     snapshot::Mail,
@@ -60,7 +60,10 @@ pub(super) async fn inside_tls(mail: &Mail, reached: Reached) -> Seen {
     let (ours, mut theirs) = tokio::io::duplex(PIPE);
     let filter = proto::filter(&mail.settings, Start::Greeting, true);
     let (_running, mut stage) = watch::channel(Stage::Running);
-    let relayed = relay::relay(&mut theirs, reached.stream, filter, reached.greeting, Vec::new(), pace(), &mut stage);
+    let said = Said { by_backend: reached.greeting, by_client: Vec::new() };
+    // Nobody logs in.
+    let mut refused = |_| {};
+    let relayed = relay::relay(&mut theirs, reached.stream, filter, said, pace(), &mut stage, &mut refused);
     let (report, capabilities) = tokio::join!(relayed, ask(mail, ours));
     Seen { capabilities, complaint: report.complaint }
 }

@@ -58,19 +58,28 @@ pub async fn serve(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, wor
         record.ended = ended;
         return;
     }
+    let protection = &http.config.protection;
+    let _admission = match world.gate.recognise(peer, &http.config.proxies, protection, &mut record) {
+        Ok(admission) => admission,
+        Err(ended) => {
+            record.ended = ended;
+            return;
+        }
+    };
     record.ended = match &http.tls {
         None => Visit::new(&http, record.session).converse(stream, &mut stage).await,
-        Some(tls) => match Box::pin(handshake(stream, tls, &world, &mut record)).await {
+        Some(tls) => match Box::pin(handshake(stream, tls, protection, &world, &mut record)).await {
             Ok(stream) => Visit::new(&http, record.session).converse(stream, &mut stage).await,
             Err(ended) => ended,
         },
     };
+    world.gate.judge(&record, protection);
 }
 
-/// Sends away a client for whom there is no place; with TLS by closing.
-pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>) {
+/// Sends away a client for whom there is no place, for this reason; with TLS by closing.
+pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>, reason: &'static str) {
     let mut record = record(peer, &http, &world);
-    record.ended = Ended(Outcome::Limited, "max-connections");
+    record.ended = Ended(Outcome::Limited, reason);
     proxied::skip(&mut stream, &http.config.proxies, &mut record).await;
     if http.tls.is_none() {
         close::turn_away(&mut stream, BUSY).await;

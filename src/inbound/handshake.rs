@@ -14,6 +14,7 @@ use super::{
     record::{Ended, Outcome, Record},
 };
 use crate::{
+    config::Protection,
     net::close,
     tls::{ACME_TLS, Facts, HandshakeFault, ServerSide, offered_version},
 };
@@ -28,9 +29,11 @@ const HELLO: usize = 2048;
 pub(crate) async fn handshake(
     stream: TcpStream,
     tls: &ServerSide,
+    protection: &Protection,
     world: &World,
     record: &mut Record,
 ) -> Result<Box<TlsStream<TcpStream>>, Ended> {
+    let _admission = world.gate.shake(record.client, protection)?;
     let deadline = Instant::now() + tls.timeout;
     let shaken = timeout_at(deadline, async {
         let mut hello = [0; HELLO];

@@ -1,11 +1,16 @@
 //! How many sessions a listener has, so that the place of a session is sure before it is accepted (spec §3.5).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
+
+use super::crowd::{Crowd, Seat};
 
 /// Connections beyond `max-connections` that are answered with a refusal at once; more wait in the kernel's queue.
 pub const RESERVE: usize = 64;
@@ -15,14 +20,15 @@ pub const RESERVE: usize = 64;
 pub struct Occupancy {
     sessions: AtomicUsize,
     refusals: AtomicUsize,
+    crowd: Arc<Crowd>,
     freed: Notify,
 }
 
 /// What an accepted connection gets.
 #[derive(Debug)]
 pub enum Place {
-    /// A session.
-    Session(Slot),
+    /// A session, and where others may take its place, that it waits for a backend.
+    Session(Slot, Option<Seat>),
     /// A short refusal in the protocol's words.
     Refusal(Slot),
     /// Nothing: others took the last places meanwhile. It is closed without a word: one would need a place too.
@@ -53,16 +59,32 @@ impl Occupancy {
         false
     }
 
-    /// Takes a place, while there are fewer than `max` sessions a session's.
+    /// Takes a place: a session's while there are fewer than `max`, or one that waits for its backend for longer than
+    /// `crowded` makes room.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, max: usize) -> Place {
-        if take(&self.sessions, max) {
-            Place::Session(Slot { occupancy: self.clone(), refusal: false })
-        } else if take(&self.refusals, RESERVE) {
-            Place::Refusal(Slot { occupancy: self.clone(), refusal: true })
+    pub fn enter(self: &Arc<Self>, max: usize, crowded: Option<Duration>) -> Place {
+        if take(&self.sessions, max) || crowded.is_some_and(|patience| self.squeeze_in(max, patience)) {
+            let slot = Slot { occupancy: self.clone(), refusal: false };
+            Place::Session(slot, crowded.map(|_| self.crowd.join()))
         } else {
-            Place::None
+            self.refusal().map_or(Place::None, Place::Refusal)
         }
+    }
+
+    /// Takes a place beyond `max` for as long as whoever makes room needs to be gone.
+    fn squeeze_in(&self, max: usize, patience: Duration) -> bool {
+        let squeezed = take(&self.sessions, max + RESERVE);
+        if squeezed && !self.crowd.displace(patience) {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        squeezed
+    }
+
+    /// Takes a place for a short refusal.
+    #[must_use]
+    pub fn refusal(self: &Arc<Self>) -> Option<Slot> {
+        take(&self.refusals, RESERVE).then(|| Slot { occupancy: self.clone(), refusal: true })
     }
 }
 
@@ -85,12 +107,29 @@ mod tests {
     #[test]
     fn sessions_then_refusals_then_nothing() {
         let occupancy = Arc::new(Occupancy::default());
-        let first = occupancy.enter(1);
-        assert!(matches!(first, Place::Session(_)));
-        let refusals: Vec<_> = (0..RESERVE).map(|_| occupancy.enter(1)).collect();
+        let first = occupancy.enter(1, None);
+        assert!(matches!(first, Place::Session(_, None)));
+        let refusals: Vec<_> = (0..RESERVE).map(|_| occupancy.enter(1, None)).collect();
         assert!(refusals.iter().all(|place| matches!(place, Place::Refusal(_))));
-        assert!(matches!(occupancy.enter(1), Place::None));
+        assert!(matches!(occupancy.enter(1, None), Place::None));
         drop(first);
-        assert!(matches!(occupancy.enter(1), Place::Session(_)));
+        assert!(matches!(occupancy.enter(1, None), Place::Session(..)));
+    }
+
+    #[test]
+    fn where_one_waits_too_long_the_next_takes_its_place() {
+        let occupancy = Arc::new(Occupancy::default());
+        let (short, long) = (Some(Duration::ZERO), Some(Duration::from_secs(60)));
+        let Place::Session(slot, seat) = occupancy.enter(1, short) else { panic!("there was a place") };
+        assert!(matches!(occupancy.enter(1, long), Place::Refusal(_)));
+        assert_eq!(occupancy.sessions(), 1);
+        let next = occupancy.enter(1, short);
+        assert!(matches!(next, Place::Session(_, Some(_))));
+        drop((slot, seat));
+        assert_eq!(occupancy.sessions(), 1);
+        let Place::Session(_, seat) = next else { panic!("checked above") };
+        // It has come to its backend.
+        drop(seat);
+        assert!(matches!(occupancy.enter(1, short), Place::Refusal(_)));
     }
 }

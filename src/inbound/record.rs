@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use crate::{net::relay::End, telemetry::Shown, tls::Facts};
+use crate::{net::relay::End, policy::client::Client, telemetry::Shown, tls::Facts};
 
 /// How a session ended, for the `outcome` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub(crate) struct Record {
     pub listener: String,
     pub protocol: &'static str,
     pub peer: SocketAddr,
+    /// Whom limits count; nobody who is exempt, and no proxy.
+    pub client: Option<Client>,
     pub started: Instant,
     pub tls: Option<Facts>,
     pub client_tls: &'static str,
@@ -93,6 +95,7 @@ impl Record {
             listener: listener.to_owned(),
             protocol,
             peer,
+            client: None,
             started: Instant::now(),
             tls: None,
             client_tls: "",

@@ -21,6 +21,8 @@ use tokio_rustls::server::TlsStream;
 use super::{
     World,
     backend::{DialFault, Dialled, Hold},
+    crowd::Seat,
+    gate::Admission,
     handshake::{NO_CERTIFICATE_YET, handshake},
     proxied,
     record::{Ended, Outcome, Record},
@@ -31,9 +33,12 @@ use crate::{
         close::{self, LAST_WORDS},
         connect::{self, BackendStream},
         drive::{self, Deadlines, Stopped},
-        relay::{self, Pace},
+        relay::{self, Pace, Said},
     },
-    proto::{self, Complaint, Connection, Farewell, Filter, Greeter, Input, Opening, Protocol, Start, smtp::Trace},
+    proto::{
+        self, Complaint, Connection, Farewell, Filter, Greeter, Input, Opening, Protocol, RefusedLogin, Start,
+        smtp::Trace,
+    },
     snapshot::Mail,
     tls::Facts,
 };
@@ -53,25 +58,39 @@ enum Client {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Serves one client from accept to close.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>) {
+/// Serves one client from accept to close. With `seat` it has to make room for others until it has come to its backend.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>, seat: Option<Seat>) {
     connect::tune(&stream);
     let record = record(peer, &mail, &world);
     let mut stage = world.stages.of(record.session);
-    let mut visit = Visit { mail, world, record, login: Instant::now(), hold: None };
+    let mut visit = Visit { mail, world, record, login: Instant::now(), admission: None, hold: None };
     visit.login += visit.mail.config.timeouts.login;
     // Boxed, so that the many sessions that are past this point do not carry its size.
-    match Box::pin(visit.join(stream, &mut stage)).await {
+    let joined = tokio::select! {
+        joined = Box::pin(visit.join(stream, &mut stage)) => joined,
+        () = displaced(seat.as_ref()) => Err(Ended(Outcome::Limited, "crowded-out")),
+    };
+    drop(seat);
+    match joined {
         Ok(joined) => visit.relay(joined, &mut stage).await,
         Err(ended) => visit.record.ended = ended,
     }
+    visit.world.gate.judge(&visit.record, &visit.mail.config.protection);
 }
 
-/// Sends away a client for whom there is no session: in the protocol's words, or with TLS from the first byte by
+/// Ready when a session has to make room; never where it need not.
+async fn displaced(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.displaced().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends away a client for whom there is no session, for this reason: in the protocol's words, or with TLS from the first byte by
 /// closing.
-pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>) {
+pub async fn refuse(mut stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>, reason: &'static str) {
     let mut record = record(peer, &mail, &world);
-    record.ended = Ended(Outcome::Limited, "max-connections");
+    record.ended = Ended(Outcome::Limited, reason);
     proxied::skip(&mut stream, &mail.config.proxies, &mut record).await;
     if mail.config.tls.as_ref().is_none_or(|tls| !tls.implicit) {
         let mut words = Vec::new();
@@ -87,7 +106,7 @@ fn record(peer: SocketAddr, mail: &Mail, world: &World) -> Box<Record> {
 /// The size of an idle session's future, in bytes: what the relay needs, without its heap.
 #[must_use]
 pub fn size_of_future(mail: Arc<Mail>, world: Arc<World>, stream: TcpStream) -> usize {
-    size_of_val(&serve(stream, SocketAddr::from(([0; 4], 0)), mail, world))
+    size_of_val(&serve(stream, SocketAddr::from(([0; 4], 0)), mail, world, None))
 }
 
 /// One client's way through mailward.
@@ -99,12 +118,18 @@ struct Visit {
     login: Instant,
     /// The session's place at its backend.
     hold: Option<Hold>,
+    /// That a client which came by a proxy is let in.
+    admission: Option<Admission>,
 }
 
 impl Visit {
     /// Everything up to the joined session.
     async fn join(&mut self, mut stream: TcpStream, stage: &mut watch::Receiver<Stage>) -> Result<Joined, Ended> {
-        let destination = proxied::destination(&mut stream, &self.mail.config.proxies, &mut self.record).await?;
+        let accepted = self.record.peer;
+        let config = &self.mail.config;
+        let destination = proxied::destination(&mut stream, &config.proxies, &mut self.record).await?;
+        let (proxies, protection) = (&config.proxies, &config.protection);
+        self.admission = self.world.gate.recognise(accepted, proxies, protection, &mut self.record)?;
         let (client, start, input) = self.secure(stream, stage).await?;
         self.open(client, start, input, destination).await
     }
@@ -176,7 +201,7 @@ impl Visit {
 
     async fn handshake(&mut self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, Ended> {
         match &self.mail.tls {
-            Some(tls) => handshake(stream, tls, &self.world, &mut self.record).await,
+            Some(tls) => handshake(stream, tls, &self.mail.config.protection, &self.world, &mut self.record).await,
             None => Err(Ended(Outcome::TlsFailed, "not-enabled")),
         }
     }
@@ -244,7 +269,10 @@ impl Visit {
         stage: &mut watch::Receiver<Stage>,
     ) {
         let pace = self.pace();
-        let report = relay::relay(client, backend, filter, greeting, input, pace, stage).await;
+        let said = Said { by_backend: greeting, by_client: input };
+        let (gate, record, protection) = (&self.world.gate, &self.record, &self.mail.config.protection);
+        let mut refused = |login: RefusedLogin| gate.refused_login(&login, record, protection);
+        let report = relay::relay(client, backend, filter, said, pace, stage, &mut refused).await;
         report.complaint.inspect(|complaint: &Complaint| self.mail.backend.complain(*complaint));
         self.record.bytes_in = report.bytes_in;
         self.record.bytes_out = report.bytes_out;

@@ -7,6 +7,7 @@ use std::sync::{
 
 use tokio::sync::Semaphore;
 
+use super::gate::Gate;
 use crate::net::{dns::Resolver, stage::Stages};
 
 /// What every session is given of the process.
@@ -16,6 +17,8 @@ pub struct World {
     pub resolver: Resolver,
     /// One permit for each handshake that may be under way.
     pub handshakes: Arc<Semaphore>,
+    /// What each client has, and may have.
+    pub gate: Arc<Gate>,
     /// What the process is doing.
     pub stages: Stages,
     /// Numbers the sessions.

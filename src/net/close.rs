@@ -2,8 +2,10 @@
 
 use std::{io, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     time::timeout,
 };
 
@@ -21,6 +23,13 @@ pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     };
     // Whether the client followed is its own affair.
     let _ = timeout(LAST_WORDS, drained).await;
+}
+
+/// Closes a connection that nothing is said on, so that nothing stays of it: a reset, where a close in good order would
+/// leave the kernel something to remember of each of a flood.
+pub fn reset(stream: TcpStream) {
+    // Where it cannot be had, it is closed in good order.
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Says `words` to a client that there is no place for, and closes. The place is free again at once: whoever waits for it

@@ -29,7 +29,7 @@ use tokio::{
 use self::lane::Lane;
 pub use self::pace::Pace;
 use super::{Stage, close::LAST_WORDS};
-use crate::proto::{Complaint, Ending, Filter, Flow, Violation, Wire};
+use crate::proto::{Complaint, Ending, Filter, Flow, RefusedLogin, Violation, Wire};
 
 /// What one read may bring; lent by the thread.
 const SCRATCH: usize = 64 * 1024;
@@ -86,22 +86,30 @@ pub struct Report {
     pub complaint: Option<Complaint>,
 }
 
-/// Relays until the session ends. `greeting` is the backend's, `input` what the client has already sent.
+/// What was said before the relay begins.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// The backend's greeting.
+    pub by_backend: Vec<u8>,
+    /// What the client has already sent, of which the backend knows nothing.
+    pub by_client: Vec<u8>,
+}
+
+/// Relays until the session ends, and tells `refused` at once of each login that the backend refuses.
 pub async fn relay<C, B>(
     client: &mut C,
     backend: B,
     filter: Box<dyn Filter>,
-    greeting: Vec<u8>,
-    input: Vec<u8>,
+    said: Said,
     pace: Pace,
     stage: &mut watch::Receiver<Stage>,
+    refused: &mut dyn FnMut(RefusedLogin),
 ) -> Report
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut relay = Relay::new(client, backend, filter, &greeting, input, pace);
-    drop(greeting);
+    let mut relay = Relay::new(client, backend, filter, said, pace, refused);
     let mut clock = pin!(sleep_until(relay.deadline()));
     loop {
         relay.enter(*stage.borrow_and_update());
@@ -150,6 +158,7 @@ struct Relay<'a, C, B> {
     last_reply: Instant,
     user: Option<Box<str>>,
     complaint: Option<Complaint>,
+    refused: &'a mut dyn FnMut(RefusedLogin),
 }
 
 impl<'a, C, B> Relay<'a, C, B>
@@ -161,16 +170,16 @@ where
         client: &'a mut C,
         backend: B,
         filter: Box<dyn Filter>,
-        greeting: &[u8],
-        input: Vec<u8>,
+        said: Said,
         pace: Pace,
+        refused: &'a mut dyn FnMut(RefusedLogin),
     ) -> Self {
         let now = Instant::now();
         let mut relay = Self {
             client,
             backend: Some(backend),
             filter: None,
-            up: Lane::new(input),
+            up: Lane::new(said.by_client),
             down: Lane::new(Vec::new()),
             pace,
             stage: Stage::Running,
@@ -180,8 +189,9 @@ where
             last_reply: now,
             user: None,
             complaint: None,
+            refused,
         };
-        relay.begin(filter, greeting);
+        relay.begin(filter, &said.by_backend);
         relay
     }
 

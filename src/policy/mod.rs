@@ -1,5 +1,9 @@
 //! Facts in, verdict out: the decisions that need no socket, no file and no clock of their own.
 
 pub mod balance;
+pub mod bans;
+pub mod client;
+pub mod clients;
 pub mod health;
+pub mod rate;
 pub mod renewal;

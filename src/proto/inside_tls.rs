@@ -49,8 +49,21 @@ pub trait Filter {
     /// The user named in the accepted login, as the client wrote it: unescaped peer text.
     fn user(&self) -> Option<&str>;
 
+    /// The login that the backend has refused since this was last asked, if it was for the credentials: not where it wanted
+    /// TLS, was not able to look, or the client gave up.
+    fn refused_login(&mut self) -> Option<RefusedLogin> {
+        None
+    }
+
     /// Something the operator must know about the backend, said once (spec §4.2, last paragraph).
     fn complaint(&mut self) -> Option<Complaint>;
+}
+
+/// A login that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedLogin {
+    /// Whose it was to be, as the client wrote it: unescaped peer text; `None` where the mechanism names nobody.
+    pub user: Option<String>,
 }
 
 /// Where a [`Filter`] puts the bytes that it writes itself.

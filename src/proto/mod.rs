@@ -34,7 +34,7 @@ pub use complaint::Complaint;
 pub use connection::{Connection, Encryption};
 pub use ending::{Ending, Farewell, Violation};
 pub use input::{Emptied, Input};
-pub use inside_tls::{Filter, Flow, Phase, Start, Wire};
+pub use inside_tls::{Filter, Flow, Phase, RefusedLogin, Start, Wire};
 pub use introduction::{Introduced, Introduction};
 
 /// The longest reply of a backend that is taken, greetings and lists included, in bytes.

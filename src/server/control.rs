@@ -109,6 +109,7 @@ impl Control {
                 Wake::HandedOver(Ok(successor)) => {
                     service_manager::succeeded_by(successor.id);
                     tracing::info!(process = successor.id, "another process has taken over");
+                    self.shared.world.gate.bans.retire();
                     relieved = Some(successor);
                     break false;
                 }

@@ -20,10 +20,12 @@ use crate::{
     http,
     inbound::{
         World,
+        crowd::Seat,
+        gate::{Admission, Refused},
         occupancy::{Place, Slot},
         session,
     },
-    net::listen::Acceptor,
+    net::{close, listen::Acceptor},
     snapshot::{Bind, Entry, Service},
 };
 
@@ -194,22 +196,32 @@ fn renew(entry: &mut Arc<Entry>, bind: &Bind, shared: &Shared) {
 
 fn admit(entry: &Entry, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let (service, world, counted) = (entry.service.clone(), shared.world.clone(), shared.tally.enter());
-    match entry.occupancy.enter(entry.max_connections) {
-        Place::Session(slot) => serve(service, stream, peer, world, (slot, counted)),
-        Place::Refusal(slot) => refuse(service, stream, peer, world, (slot, counted)),
+    let admission = match world.gate.admit(peer, entry.proxies(), entry.protection()) {
+        Ok(admission) => admission,
+        Err(Refused { reason, is_told }) => {
+            match entry.occupancy.refusal().filter(|_| is_told) {
+                Some(slot) => refuse(service, stream, peer, world, (slot, counted), reason),
+                None => close::reset(stream),
+            }
+            return;
+        }
+    };
+    match entry.occupancy.enter(entry.max_connections, entry.crowded()) {
+        Place::Session(slot, seat) => serve(service, stream, peer, world, (slot, counted, admission), seat),
+        Place::Refusal(slot) => refuse(service, stream, peer, world, (slot, counted), "max-connections"),
         Place::None => drop(stream),
     }
 }
 
-/// What a connection holds for as long as it lasts.
-type Held = (Slot, Counted);
+/// What a session holds for as long as it lasts.
+type Held = (Slot, Counted, Option<Admission>);
 
 /// Each kind of session is a task of its own size.
-fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held) {
+fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held, seat: Option<Seat>) {
     match service {
         Service::Mail(mail) => task::spawn_local(async move {
             let _held = held;
-            session::serve(stream, peer, mail, world).await;
+            session::serve(stream, peer, mail, world, seat).await;
         }),
         Service::Http(http) => task::spawn_local(async move {
             let _held = held;
@@ -218,15 +230,22 @@ fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World
     };
 }
 
-fn refuse(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held) {
+fn refuse(
+    service: Service,
+    stream: TcpStream,
+    peer: SocketAddr,
+    world: Arc<World>,
+    held: (Slot, Counted),
+    reason: &'static str,
+) {
     match service {
         Service::Mail(mail) => task::spawn_local(async move {
             let _held = held;
-            session::refuse(stream, peer, mail, world).await;
+            session::refuse(stream, peer, mail, world, reason).await;
         }),
         Service::Http(http) => task::spawn_local(async move {
             let _held = held;
-            http::refuse(stream, peer, http, world).await;
+            http::refuse(stream, peer, http, world, reason).await;
         }),
     };
 }

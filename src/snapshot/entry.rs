@@ -1,6 +1,6 @@
 //! The listeners of a snapshot: what all have, and what each kind of session needs besides.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::Lasting;
 use crate::{
@@ -24,6 +24,35 @@ pub struct Entry {
     pub occupancy: Arc<Occupancy>,
     /// What its sessions are.
     pub service: Service,
+}
+
+impl Entry {
+    /// Who comes to it by a proxy.
+    #[must_use]
+    pub fn proxies(&self) -> &config::Proxies {
+        match &self.service {
+            Service::Mail(mail) => &mail.config.proxies,
+            Service::Http(http) => &http.config.proxies,
+        }
+    }
+
+    /// How long a client may wait for its backend while all places are taken; `None`: as long as it likes.
+    #[must_use]
+    pub fn crowded(&self) -> Option<Duration> {
+        match &self.service {
+            Service::Mail(mail) => mail.config.timeouts.crowded,
+            Service::Http(_) => None,
+        }
+    }
+
+    /// What protects it from its clients.
+    #[must_use]
+    pub fn protection(&self) -> &config::Protection {
+        match &self.service {
+            Service::Mail(mail) => &mail.config.protection,
+            Service::Http(http) => &http.config.protection,
+        }
+    }
 }
 
 /// What the sessions of a listener are, and what they need.

@@ -36,6 +36,7 @@ fn keys_of_mail<'p>(plan: &'p Plan<'_>) -> impl Iterator<Item = &'p Key> {
         timeouts.idle.key(),
         timeouts.data_end.key(),
         timeouts.half_close.key(),
+        timeouts.crowded.key(),
         limits.line.key(),
         limits.auth.key(),
         limits.literal.key(),

@@ -124,6 +124,9 @@ where
 
     pub(super) fn look_at_filter(&mut self) {
         let Some(filter) = &mut self.filter else { return };
+        if let Some(login) = filter.refused_login() {
+            (self.refused)(login);
+        }
         if self.complaint.is_none() {
             self.complaint = filter.complaint();
         }

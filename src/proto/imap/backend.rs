@@ -4,7 +4,7 @@ use super::filter::{ImapFilter, Kind, Reply, State};
 use super::response::{self, LIMIT, Response, Status, Tagged};
 use super::{capability, words};
 use crate::proto::line::{self, Line};
-use crate::proto::{Complaint, Ending, Flow, Violation, Wire, literal};
+use crate::proto::{Complaint, Ending, Flow, RefusedLogin, Violation, Wire, literal};
 
 impl ImapFilter {
     /// Takes the backend's greeting, a whole line.
@@ -101,6 +101,9 @@ impl ImapFilter {
             self.state = State::LoggedIn;
         } else if response::has_code(tagged.text, b"PRIVACYREQUIRED") {
             self.complaints.raise(Complaint::LoginRefusedInPlaintext);
+        } else if tagged.status == Status::No && !response::has_code(tagged.text, b"UNAVAILABLE") {
+            // RFC 5530 §3: UNAVAILABLE says that nobody could look.
+            self.refused = Some(RefusedLogin { user });
         }
     }
 

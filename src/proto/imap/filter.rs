@@ -14,7 +14,7 @@ use super::words;
 use crate::proto::complaint::Complaints;
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
+use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, RefusedLogin, Settings, Start, Violation, Wire};
 
 /// What stands between client and backend.
 pub struct ImapFilter {
@@ -34,6 +34,7 @@ pub struct ImapFilter {
     /// The client's last bytes were the beginning of a line.
     pub(super) half_a_line: bool,
     pub(super) user: Option<String>,
+    pub(super) refused: Option<RefusedLogin>,
     pub(super) complaints: Complaints,
 }
 
@@ -96,6 +97,7 @@ impl ImapFilter {
             bye: false,
             half_a_line: false,
             user: None,
+            refused: None,
             complaints: Complaints::default(),
         }
     }
@@ -169,6 +171,10 @@ impl Filter for ImapFilter {
 
     fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    fn refused_login(&mut self) -> Option<RefusedLogin> {
+        self.refused.take()
     }
 
     fn complaint(&mut self) -> Option<Complaint> {

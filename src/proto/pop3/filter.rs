@@ -18,7 +18,7 @@ use crate::proto::complaint::Complaints;
 use crate::proto::line::{self, Read};
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire};
+use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, RefusedLogin, Settings, Start, Violation, Wire};
 
 /// What stands between client and backend.
 pub struct Pop3Filter {
@@ -32,6 +32,7 @@ pub struct Pop3Filter {
     offered: Offered,
     /// Who was named in the last accepted USER.
     named: Option<String>,
+    refused: Option<RefusedLogin>,
     complaints: Complaints,
 }
 
@@ -89,6 +90,7 @@ impl Pop3Filter {
             timestamp: false,
             offered: Offered::default(),
             named: None,
+            refused: None,
             complaints: Complaints::default(),
         }
     }
@@ -217,6 +219,10 @@ impl Filter for Pop3Filter {
             State::LoggedIn(user) => user.as_deref(),
             _ => None,
         }
+    }
+
+    fn refused_login(&mut self) -> Option<RefusedLogin> {
+        self.refused.take()
     }
 
     fn complaint(&mut self) -> Option<Complaint> {

@@ -55,6 +55,12 @@ pub(super) fn wants_tls(text: &[u8]) -> bool {
     plaintext.iter().any(|words| text.contains(words)) && forbidden.iter().any(|words| text.contains(words))
 }
 
+/// Whether a refusal of a login may be for the credentials. RFC 2449 §8.1.1, RFC 3206 §4: these codes say that it is not.
+pub(super) fn blames_credentials(text: &[u8]) -> bool {
+    let text = text.to_ascii_uppercase();
+    ![&b"-ERR [IN-USE]"[..], b"-ERR [SYS/", b"-ERR [LOGIN-DELAY]"].iter().any(|code| text.starts_with(code))
+}
+
 /// Whether a banner carries the timestamp that APOP needs (RFC 1939 §7).
 pub(super) fn has_timestamp(banner: &[u8]) -> bool {
     let open = banner.iter().position(|byte| *byte == b'<');

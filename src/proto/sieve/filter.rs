@@ -17,7 +17,9 @@ use super::words;
 use crate::proto::complaint::Complaints;
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Settings, Start, Violation, Wire, line};
+use crate::proto::{
+    Complaint, Ending, Farewell, Filter, Flow, Phase, RefusedLogin, Settings, Start, Violation, Wire, line,
+};
 
 /// What stands between client and backend.
 pub struct SieveFilter {
@@ -28,6 +30,7 @@ pub struct SieveFilter {
     tally: Tally,
     /// The mechanisms in the last list that the client was sent.
     offered: Option<Vec<Vec<u8>>>,
+    refused: Option<RefusedLogin>,
     complaints: Complaints,
 }
 
@@ -66,6 +69,7 @@ impl SieveFilter {
             reader: Reader::default(),
             tally: Tally::default(),
             offered: None,
+            refused: None,
             complaints: Complaints::default(),
         }
     }
@@ -163,6 +167,10 @@ impl Filter for SieveFilter {
             State::LoggedIn(user) => user.as_deref(),
             _ => None,
         }
+    }
+
+    fn refused_login(&mut self) -> Option<RefusedLogin> {
+        self.refused.take()
     }
 
     fn complaint(&mut self) -> Option<Complaint> {

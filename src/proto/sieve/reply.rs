@@ -72,9 +72,18 @@ pub(super) fn first(input: &[u8]) -> Result<Option<Reply<'_>>, Violation> {
 
 /// Whether a refusal says that the backend wants TLS on its own leg (RFC 5804 §1.3).
 pub(super) fn wants_tls(last: &[u8]) -> bool {
+    has_code(last, b"(ENCRYPT-NEEDED")
+}
+
+/// Whether a refusal says that another time may be better (RFC 5804 §1.3).
+pub(super) fn is_temporary(last: &[u8]) -> bool {
+    has_code(last, b"(TRYLATER")
+}
+
+fn has_code(last: &[u8], name: &[u8]) -> bool {
     let mut rest = line::without_end(last);
     let (_status, code) = (token(&mut rest), token(&mut rest));
-    matches!(code, Ok(Some(Token::Word(code))) if code.to_ascii_uppercase().starts_with(b"(ENCRYPT-NEEDED"))
+    matches!(code, Ok(Some(Token::Word(code))) if code.to_ascii_uppercase().starts_with(name))
 }
 
 /// How long the backend's greeting is: see [`crate::proto::greeting_end`].

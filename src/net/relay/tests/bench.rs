@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::super::{Pace, Report, relay};
+use super::super::{Pace, Report, Said, relay};
 use crate::{
     net::Stage,
     proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Violation, Wire},
@@ -218,7 +218,8 @@ impl Bench {
         let began = Instant::now();
         let pace = pace();
         let relaying = spawn_local(async move {
-            relay(&mut ours, theirs, Box::new(script), greeting.to_vec(), input.to_vec(), pace, &mut seen).await
+            let said = Said { by_backend: greeting.to_vec(), by_client: input.to_vec() };
+            relay(&mut ours, theirs, Box::new(script), said, pace, &mut seen, &mut |_| {}).await
         });
         Self { client: Peer(client), backend: Peer(backend), stage, began, relaying }
     }

@@ -14,10 +14,10 @@ use tokio::{
 };
 
 use super::{
-    super::{End, Relay, SCRATCH},
+    super::{End, Relay, SCRATCH, Said},
     bench::{Bench, PIPE, Script, pace, run},
 };
-use crate::proto::Violation;
+use crate::proto::{RefusedLogin, Violation};
 
 #[test]
 fn what_the_filter_writes_stands_in_its_place_among_what_passes() {
@@ -129,7 +129,8 @@ async fn keep_nothing() {
     let (mut backend, theirs) = duplex(PIPE);
     // An empty buffer that once held something.
     let input = Vec::with_capacity(PIPE);
-    let mut relay = Relay::new(&mut ours, theirs, Box::new(Script::new()), b"", input, pace());
+    let (said, mut refused) = (Said { by_client: input, ..Said::default() }, |_: RefusedLogin| {});
+    let mut relay = Relay::new(&mut ours, theirs, Box::new(Script::new()), said, pace(), &mut refused);
     let mut clock = pin!(sleep_until(relay.deadline()));
     let lines = ("x".repeat(99) + "\n").repeat(20);
     for _ in 0..10 {
@@ -181,7 +182,9 @@ fn what_a_read_of_either_side_makes_due_is_sent_at_once() {
         let ((_client, ours), (_backend, theirs)) = (duplex(PIPE), duplex(PIPE));
         let mut client = Answering { stream: ours, owes: false };
         let backend = Answering { stream: theirs, owes: false };
-        let mut relay = Relay::new(&mut client, backend, Box::new(Script::new()), b"", Vec::new(), pace());
+        let mut refused = |_: RefusedLogin| {};
+        let script = Box::new(Script::new());
+        let mut relay = Relay::new(&mut client, backend, script, Said::default(), pace(), &mut refused);
         let mut clock = pin!(sleep_until(relay.deadline()));
         assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut()).is_pending())).await);
         let owe = (relay.client.owes, relay.backend.as_ref().is_some_and(|backend| backend.owes));

@@ -3,7 +3,7 @@
 use super::{Asked, Pop3Filter, State, break_off};
 use crate::proto::pop3::capabilities::Capabilities;
 use crate::proto::pop3::reply::{self, Reply, Status};
-use crate::proto::{Complaint, Ending, Wire, line};
+use crate::proto::{Complaint, Ending, RefusedLogin, Wire, line};
 
 impl Pop3Filter {
     /// Takes the backend's reply to what it was asked.
@@ -21,9 +21,17 @@ impl Pop3Filter {
             (Asked::User(_) | Asked::Login(_) | Asked::Exchange(_), _) if reply::wants_tls(reply.text) => {
                 self.complaints.raise(Complaint::LoginRefusedInPlaintext);
             }
+            (Asked::Login(user), _) => self.note_refusal(user, reply.text),
+            (Asked::Exchange(exchange), _) => self.note_refusal(exchange.user(), reply.text),
             (asked, _) => self.take_list(&asked, reply.list, wire),
         }
         Ok(())
+    }
+
+    fn note_refusal(&mut self, user: Option<String>, text: &[u8]) {
+        if reply::blames_credentials(text) {
+            self.refused = Some(RefusedLogin { user });
+        }
     }
 
     /// Sends on what is left of a list, if the reply has one.

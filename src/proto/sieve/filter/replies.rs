@@ -3,7 +3,7 @@
 use super::{Asked, SieveFilter, State, break_off};
 use crate::proto::sieve::capabilities::Capabilities;
 use crate::proto::sieve::reply::{self, Item, Kind, Reply, Status};
-use crate::proto::{Complaint, Ending, Flow, Wire};
+use crate::proto::{Complaint, Ending, Flow, RefusedLogin, Wire};
 
 impl SieveFilter {
     /// Takes what the backend says to what it was asked.
@@ -40,6 +40,9 @@ impl SieveFilter {
             }
             (Asked::Exchange(_), _) if reply::wants_tls(item.bytes) => {
                 self.complaints.raise(Complaint::LoginRefusedInPlaintext);
+            }
+            (Asked::Exchange(exchange), Kind::Status(Status::Negative)) if !reply::is_temporary(item.bytes) => {
+                self.refused = Some(RefusedLogin { user: exchange.user() });
             }
             _ => {}
         }

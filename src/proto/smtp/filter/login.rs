@@ -5,7 +5,7 @@
 
 use super::{Reaction, SmtpFilter, client::forward, expel, message::Mode};
 use crate::proto::{
-    Flow, Violation, Wire,
+    Flow, RefusedLogin, Violation, Wire,
     line::{self, Read},
     sasl,
     smtp::{
@@ -21,6 +21,7 @@ pub(super) struct Login {
     accepted: bool,
     user: Option<Box<str>>,
     exchange: Option<Box<sasl::Exchange>>,
+    refused: Option<RefusedLogin>,
 }
 
 impl Login {
@@ -40,9 +41,18 @@ impl Login {
         }
     }
 
+    /// The refused exchange, once.
+    pub(super) fn take_refused(&mut self) -> Option<RefusedLogin> {
+        self.refused.take()
+    }
+
     /// Takes the last reply of an exchange and forgets what was said in it.
-    fn finish(&mut self, success: bool) {
-        let exchange = self.exchange.take();
+    fn finish(&mut self, code: u16) {
+        let (exchange, success) = (self.exchange.take(), code / 100 == 2);
+        // RFC 4954 §6: of its codes the one that speaks of the credentials.
+        if code == 535 {
+            self.refused = Some(RefusedLogin { user: exchange.as_ref().and_then(|exchange| exchange.user()) });
+        }
         // RFC 4505: who is let in as nobody is known no better than who never logged in.
         if success && exchange.as_ref().is_some_and(|exchange| !exchange.is_anonymous()) {
             self.accepted = true;
@@ -104,7 +114,7 @@ impl SmtpFilter {
             self.mode = Mode::Exchange;
         } else {
             self.mode = Mode::Command;
-            self.login.finish(reply.class() == 2);
+            self.login.finish(reply.code);
         }
     }
 }

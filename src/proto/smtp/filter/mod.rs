@@ -14,8 +14,8 @@ use self::{
 };
 use super::{Extensions, Trace, command::Command, offer::Offer, trace::Way, words, words::say};
 use crate::proto::{
-    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, Settings, Start, Violation, Wire,
-    complaint::Complaints, line, tally::Tally,
+    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, RefusedLogin, Settings, Start, Violation,
+    Wire, complaint::Complaints, line, tally::Tally,
 };
 
 mod backend;
@@ -185,6 +185,10 @@ impl Filter for SmtpFilter {
 
     fn user(&self) -> Option<&str> {
         self.login.user()
+    }
+
+    fn refused_login(&mut self) -> Option<RefusedLogin> {
+        self.login.take_refused()
     }
 
     fn complaint(&mut self) -> Option<Complaint> {
