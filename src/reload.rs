@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::{
-    acme,
     config::{self, Problems, Severity},
     snapshot::{Built, Lasting, Snapshot},
+    tls,
 };
 
 /// Loads the file and builds a snapshot. The problems found are warnings where there is a snapshot.
@@ -14,7 +14,7 @@ use crate::{
 /// Everything that is wrong, warnings included, where there is an error among it.
 pub fn load(path: &Path, lasting: &Lasting, keep: bool) -> Result<(Built, Problems), Problems> {
     let (config, mut problems) = config::load(path)?;
-    acme::check_roots(&config, &mut problems);
+    tls::check_roots(&config, &mut problems);
     match Snapshot::build(config, lasting, keep, &mut problems) {
         Some(built) => Ok((built, problems)),
         None => Err(problems),

@@ -24,12 +24,11 @@ use super::{
     fault::Fault,
     key,
     order::Ordering,
-    roots,
 };
 use crate::{
     config::{Acme, KeyType},
     policy::renewal::{self, Spread, Validity},
-    tls::Loaded,
+    tls::{self, Loaded},
 };
 
 /// The longest sleep: clocks are set, and machines sleep too.
@@ -316,7 +315,7 @@ impl Keeper {
     }
 
     fn https(&self) -> Result<Https, Fault> {
-        Https::new(roots::read(&self.roots)?)
+        Https::new(tls::roots_with_system(&self.roots).map_err(Fault::ours)?)
     }
 
     fn look_at_clock(&self, https: &Https) {

@@ -18,12 +18,10 @@ mod keepers;
 mod key;
 mod order;
 mod report;
-mod roots;
 
 pub use answers::{Answers, Tokens};
 pub use keepers::Keepers;
 pub use report::Report;
-pub use roots::check_roots;
 
 /// What authorities see as the client (RFC 8555 §6.1).
 const USER_AGENT: &str = concat!("mailward/", env!("CARGO_PKG_VERSION"));

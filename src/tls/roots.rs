@@ -1,30 +1,32 @@
-//! The roots that an authority's own certificate may come from: the system's, `server.ca`, and the table's `ca`.
+//! The roots that another server's certificate, or a client's, may come from.
 
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 
-use super::fault::Fault;
-use crate::{
-    config::{Config, Position, Problems},
-    tls,
-};
+use super::{certificates, read_file};
+use crate::config::{Config, Position, Problems};
 
-/// All of them, read now.
+/// The certificates of these files alone, read now.
 ///
 /// # Errors
-/// A file of the operator's that cannot be read or holds no certificate; a system without roots is none, as long as
-/// there are others.
-pub(super) fn read(files: &[PathBuf]) -> Result<RootCertStore, Fault> {
+/// A file that cannot be read or holds no certificate.
+pub fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(system.certs);
-    for file in files {
-        add(file, &mut roots).map_err(Fault::ours)?;
-    }
+    files.iter().try_for_each(|file| add(file, &mut roots))?;
+    Ok(roots)
+}
+
+/// The system's roots, and the certificates of these files, read now.
+///
+/// # Errors
+/// As [`roots`]; a system without roots is none, as long as there are others.
+pub fn roots_with_system(files: &[PathBuf]) -> Result<RootCertStore, String> {
+    let mut roots = roots(files)?;
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         let missing = "no root certificates: install the system's (ca-certificates), or name some in server.ca";
-        return Err(Fault::ours(missing));
+        return Err(missing.to_owned());
     }
     Ok(roots)
 }
@@ -44,8 +46,8 @@ pub fn check_roots(config: &Config, problems: &mut Problems) {
 
 fn add(file: &Path, roots: &mut RootCertStore) -> Result<(), String> {
     let failed = |reason: &dyn std::fmt::Display| format!("{}: {reason}", file.display());
-    let text = tls::read_file(file).map_err(|error| failed(&error))?;
-    for certificate in tls::certificates(&text).map_err(|error| failed(&error))? {
+    let text = read_file(file).map_err(|error| failed(&error))?;
+    for certificate in certificates(&text).map_err(|error| failed(&error))? {
         roots.add(certificate).map_err(|error| failed(&error))?;
     }
     Ok(())
