@@ -14,7 +14,7 @@ use crate::{
     embedded,
     inbound::{backend::Pool, occupancy::Occupancy},
     proto::Protocol,
-    tls::{CertStore, Certificates, Sources, TicketKeys},
+    tls::{CertStore, Certificates, ClientSide, Sources, TicketKeys},
 };
 
 mod check;
@@ -97,8 +97,11 @@ impl Snapshot {
         let certificates = sources.certificates();
         check::check(&config, &certificates, problems);
         let certificates = Arc::new(CertStore::new(certificates));
+        let clients = clients(&config, problems);
         let mut entries = BTreeMap::new();
-        for (id, at, made) in (Parts { config: &config, certificates: &certificates, lasting }).entries() {
+        for (id, at, made) in
+            (Parts { config: &config, certificates: &certificates, lasting, clients: &clients }).entries()
+        {
             match made {
                 Ok(entry) => drop(entries.insert(id.to_owned(), Arc::new(entry))),
                 Err(error) => problems.error(at, &format!("server.listener.{id}.tls"), error.to_string(), ""),
@@ -142,6 +145,20 @@ impl Snapshot {
         let mut all = self.entries.values().flat_map(|entry| &entry.bind);
         address.is_ipv6() && all.any(|other| other.is_ipv4() && other.port() == address.port())
     }
+}
+
+/// mailward's side of TLS with each backend that has it. What cannot be used goes to `problems`, so that no backend is
+/// without what was asked for.
+fn clients(config: &Config, problems: &mut Problems) -> BTreeMap<String, Arc<ClientSide>> {
+    let mut clients = BTreeMap::new();
+    for backend in config.backends.values() {
+        let Some(tls) = &backend.tls else { continue };
+        match ClientSide::new(tls, &config.server.ca) {
+            Ok(client) => drop(clients.insert(backend.id.clone(), Arc::new(client))),
+            Err(what) => problems.error(&backend.at, &format!("backend.{}.tls", backend.id), what, ""),
+        }
+    }
+    clients
 }
 
 /// One socket to listen on: the same address in two snapshots is the same socket, whatever the listener is called.

@@ -485,6 +485,36 @@ fn addresses_have_weights_and_an_order() {
 }
 
 #[test]
+fn tls_to_a_backend_is_what_the_file_says() {
+    let config = good("backend-tls.toml");
+    let of = |id: &str| config.backends[id].tls.clone().unwrap();
+    let exchange = of("exchange");
+    assert!(exchange.implicit && exchange.ca.is_none() && exchange.name.is_none() && exchange.own.is_none());
+    assert_eq!(exchange.pins.iter().map(|pin| (pin[0], pin[31])).collect::<Vec<_>>(), [(0x00, 0xff), (0xff, 0xcd)]);
+    let dovecot = of("dovecot");
+    assert!(!dovecot.implicit && dovecot.pins.is_empty());
+    assert_eq!(dovecot.ca.unwrap(), [fixtures("good").join("roots.pem"), "/etc/mailward/more.pem".into()]);
+    assert_eq!(dovecot.name.as_deref(), Some("mail.internal"));
+    assert!(dovecot.own.is_some());
+    assert!(good("minimal.toml").backends["mail"].tls.is_none());
+}
+
+#[test]
+fn a_backend_that_begins_with_tls_has_the_port_for_that() {
+    let explained = config::explain(&good("backend-tls.toml"));
+    for line in [
+        "  backend           exchange at exchange.internal:465, then 10.0.0.6:2465 (",
+        "  backend tls       implicit: from the first byte, with a pinned key\n",
+        "  backend           dovecot at 10.0.0.7:143 (",
+        "/more.pem for mail.internal, with a certificate of our own\n",
+        "  backend           sieve at sieve.internal:4190 (",
+        "  backend tls       STARTTLS, required, verified by the roots of the system and of server.ca for mail.internal\n",
+    ] {
+        assert!(explained.contains(line), "{line:?}: {explained}");
+    }
+}
+
+#[test]
 fn explain_shows_what_is_asked_of_an_authority() {
     let explained = config::explain(&good("acme.toml"));
     let update = explained.split("\n\n").find(|part| part.starts_with("acme.update: ")).unwrap();

@@ -5,7 +5,7 @@ mod protection;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{Config, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
+use super::{BackendTls, Config, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
 use crate::{
     policy::balance::Order,
     proto::{
@@ -45,6 +45,9 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     row(text, "backend", &backend(config, listener));
     row(text, "addresses", &addresses(config, listener));
     proxies(text, &listener.proxies);
+    if let Some(tls) = config.backends.get(&listener.backend).and_then(|backend| backend.tls.as_ref()) {
+        row(text, "backend tls", &backend_tls(tls));
+    }
     row(text, "tls", encryption(listener));
     if let Some(tls) = &listener.tls {
         explain_tls(text, tls);
@@ -92,7 +95,8 @@ fn row(text: &mut String, name: &str, value: &str) {
 
 fn backend(config: &Config, listener: &Listener) -> String {
     let Some(backend) = config.backends.get(&listener.backend) else { return listener.backend.clone() };
-    let all: Vec<_> = backend.members.iter().map(|one| member(one, listener.protocol)).collect();
+    let port = backend.default_port(listener.protocol);
+    let all: Vec<_> = backend.members.iter().map(|one| member(one, port)).collect();
     let between = if backend.order == Order::InOrder { ", then " } else { ", " };
     let (connect, greeting) = (spelled(backend.connect_timeout), spelled(backend.greeting_timeout));
     let (id, addresses) = (&backend.id, all.join(between));
@@ -109,8 +113,8 @@ fn proxies(text: &mut String, proxies: &Proxies) {
     }
 }
 
-fn member(member: &Member, protocol: Protocol) -> String {
-    let address = member.address.resolved(protocol);
+fn member(member: &Member, port: u16) -> String {
+    let address = member.address.resolved(port);
     if member.weight == 1 { address.to_string() } else { format!("{address} (weight {})", member.weight) }
 }
 
@@ -122,6 +126,19 @@ fn addresses(config: &Config, listener: &Listener) -> String {
         format!("checked every {} (timeout {})", spelled(check.interval), spelled(check.timeout))
     });
     format!("{}; {slow_start}; {check}", backend.order.name())
+}
+
+fn backend_tls(tls: &BackendTls) -> String {
+    let mode = if tls.implicit { "implicit: from the first byte" } else { "STARTTLS, required" };
+    let shown = match (&tls.ca, tls.pins.len()) {
+        (_, 1..) => "with a pinned key".to_owned(),
+        (Some(ca), 0) => format!("verified by {}", files(ca)),
+        (None, 0) => "verified by the roots of the system and of server.ca".to_owned(),
+    };
+    let name =
+        tls.name.as_ref().filter(|_| tls.pins.is_empty()).map_or_else(String::new, |name| format!(" for {name}"));
+    let own = if tls.own.is_some() { ", with a certificate of our own" } else { "" };
+    format!("{mode}, {shown}{name}{own}")
 }
 
 fn encryption(listener: &Listener) -> &'static str {

@@ -14,6 +14,7 @@ use toml::de::DeTable;
 
 use super::{
     acme::{self, AcmeTable},
+    backend_tls::{self, BackendTlsKeys, Mode},
     findings::{Findings, Key},
     host::{self, Address},
     identity::Identity,
@@ -26,7 +27,7 @@ use super::{
     text::Text,
     word::one_of,
 };
-use crate::policy::balance::Order;
+use crate::{policy::balance::Order, proto::Protocol};
 
 /// A list, each member with its place.
 pub(super) type List<T> = Setting<Vec<Given<T>>>;
@@ -89,6 +90,7 @@ pub(super) struct BackendTable {
     pub(super) slow_start: Setting<Duration>,
     pub(super) check: CheckTable,
     pub(super) identity: List<Identity>,
+    pub(super) tls: BackendTlsKeys,
     pub(super) connect: Setting<Duration>,
     pub(super) greeting: Setting<Duration>,
     pub(super) hide_extensions: List<String>,
@@ -195,8 +197,7 @@ fn certificate(id: &str, table: &mut Section<'_, '_>) -> CertificateTable {
 
 fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
     let identity = table.list("identity", |name| one_of(name, &Identity::ALL, Identity::name));
-    // It has one value so far, the default, so that there is nothing to keep.
-    table.within("tls", |table| table.word("mode", |name| one_of(name, &["none"], |name| name)));
+    let tls = table.within("tls", backend_tls::read);
     let (connect, greeting) = table.within("timeout", |table| (table.duration("connect"), table.duration("greeting")));
     BackendTable {
         id: id.to_owned(),
@@ -209,6 +210,7 @@ fn backend(id: &str, table: &mut Section<'_, '_>, base: &Path) -> BackendTable {
             timeout: table.duration("timeout"),
         }),
         identity,
+        tls,
         connect,
         greeting,
         hide_extensions: table.set("hide-extensions", keyword::parse_extension),
@@ -222,4 +224,11 @@ fn members(table: &mut Section<'_, '_>, base: &Path) -> List<MemberTable> {
         let member = |Given { value: (address, weight), key }| Given { value: MemberTable { address, weight }, key };
         list.into_iter().map(member).collect()
     })
+}
+
+impl BackendTable {
+    /// The port of addresses that name none.
+    pub(super) fn default_port(&self, protocol: Protocol) -> u16 {
+        protocol.backend_port(self.tls.mode() == Some(Mode::Implicit))
+    }
 }

@@ -12,7 +12,6 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 
 use super::word::Refusal;
-use crate::proto::Protocol;
 
 /// One `address` of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,21 +27,21 @@ pub enum Address {
 }
 
 impl Address {
-    /// The port to dial for `protocol`, if the address has one.
+    /// The port to dial, if the address has one: its own, or else this one.
     #[must_use]
-    pub fn port(&self, protocol: Protocol) -> Option<u16> {
+    pub fn port(&self, default: u16) -> Option<u16> {
         match self {
-            Self::Ip(_, port) | Self::Name(_, port) => Some(port.unwrap_or(protocol.default_port())),
+            Self::Ip(_, port) | Self::Name(_, port) => Some(port.unwrap_or(default)),
             Self::Unix(_) | Self::Embedded => None,
         }
     }
 
     /// The address with the port it is dialled at, as the configuration would write it.
     #[must_use]
-    pub fn resolved(&self, protocol: Protocol) -> Self {
+    pub fn resolved(&self, default: u16) -> Self {
         match self {
-            Self::Ip(ip, _) => Self::Ip(*ip, self.port(protocol)),
-            Self::Name(name, _) => Self::Name(name.clone(), self.port(protocol)),
+            Self::Ip(ip, _) => Self::Ip(*ip, self.port(default)),
+            Self::Name(name, _) => Self::Name(name.clone(), self.port(default)),
             other => other.clone(),
         }
     }

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod acme;
+mod backend_tls;
 mod error;
 mod explain;
 mod file;
@@ -48,6 +49,7 @@ mod tls;
 mod word;
 
 pub use acme::{Acme, Binding, Challenge, Dns01, DnsProvider, Exec, KeyType, Rfc2136, TsigAlgorithm};
+pub use backend_tls::BackendTls;
 pub use error::{Position, Problem, Problems, Severity};
 pub use explain::explain;
 pub use file::keys;
@@ -239,9 +241,11 @@ pub struct Backend {
     pub check: Option<Check>,
     /// `identity`: how the backend is told who the client is; nothing stands for "none".
     pub identity: Vec<Identity>,
+    /// `tls.*`; `None` where `tls.mode` is `"none"`.
+    pub tls: Option<BackendTls>,
     /// `timeout.connect`: for one address.
     pub connect_timeout: Duration,
-    /// `timeout.greeting`: the whole greeting.
+    /// `timeout.greeting`: the whole greeting; with TLS, all that comes before it and the handshake too.
     pub greeting_timeout: Duration,
 }
 
@@ -259,6 +263,12 @@ impl Backend {
     #[must_use]
     pub fn is_told(&self, identity: Identity, protocol: Protocol) -> bool {
         self.identity.contains(&identity) && identity.is_for(protocol)
+    }
+
+    /// The port of addresses that name none.
+    #[must_use]
+    pub fn default_port(&self, protocol: Protocol) -> u16 {
+        protocol.backend_port(self.tls.as_ref().is_some_and(|tls| tls.implicit))
     }
 }
 

@@ -304,6 +304,7 @@ fn backend(table: &BackendTable, found: &Findings) -> Backend {
         slow_start: table.slow_start.given().map(|time| time.value),
         check: check(&table.check),
         identity: table.identity.values().into_iter().filter(|identity| *identity != Identity::None).collect(),
+        tls: table.tls.resolve(found),
         connect_timeout: table.connect.value_or(Duration::from_secs(10)),
         greeting_timeout: table.greeting.value_or(minutes(1)),
     }

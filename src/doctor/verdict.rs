@@ -53,6 +53,10 @@ fn unusable(mail: &Mail, complaint: Complaint) -> Finding {
             "write the address of a server of this protocol; if identity sends a PROXY header, have the server expect \
              it",
         ),
+        Complaint::SpokeBeforeTls => Finding::fault(
+            "before TLS it says more than it is asked for, as somebody in between does who wants his words taken for its own",
+            "is the way to it safe, and is it really this protocol?",
+        ),
         Complaint::Preauth => Finding::fault(
             "it greets with PREAUTH, which would log in whoever connects",
             "configure it to ask for a password",

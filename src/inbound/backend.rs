@@ -4,6 +4,7 @@ mod check;
 mod examine;
 mod extensions;
 mod introduction;
+mod opening;
 mod pool;
 mod target;
 
@@ -14,7 +15,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncWriteExt, DuplexStream},
     time::timeout,
 };
 
@@ -23,7 +24,7 @@ pub use self::{
     pool::{Hold, Pool},
     target::Target,
 };
-use self::{extensions::Known, introduction::Unintroduced};
+use self::{extensions::Known, introduction::Unintroduced, opening::Unopened};
 use crate::{
     config::{self, Identity, Member},
     embedded,
@@ -37,6 +38,7 @@ use crate::{
         proxy_header::{self, Version},
     },
     telemetry::Throttle,
+    tls::ClientSide,
 };
 
 /// The most that is read for a greeting at once.
@@ -52,6 +54,7 @@ pub struct Backend {
     settings: Arc<proto::Settings>,
     protocol: Protocol,
     store: embedded::Store,
+    tls: Option<Arc<ClientSide>>,
     pool: Arc<Pool>,
     extensions: Known,
     shortages: Throttle,
@@ -91,6 +94,7 @@ impl Backend {
         config: Arc<config::Backend>,
         settings: Arc<proto::Settings>,
         store: embedded::Store,
+        tls: Option<Arc<ClientSide>>,
         pool: Arc<Pool>,
     ) -> Self {
         Self {
@@ -98,6 +102,7 @@ impl Backend {
             protocol: settings.protocol,
             settings,
             store,
+            tls,
             pool,
             extensions: Known::default(),
             shortages: Throttle::default(),
@@ -159,7 +164,7 @@ impl Backend {
 
     /// Dials one address. `None`: it did not answer.
     async fn attempt(&self, mut hold: Hold, client: &Connection<'_>) -> Result<Option<Dialled>, DialFault> {
-        let mut stream = match self.connect(hold.target(), Some(client)).await {
+        let stream = match self.connect(hold.target(), Some(client)).await {
             Ok(stream) => stream,
             Err(error) if self.is_transparent() && connect::is_of_the_source(&error) => {
                 // The others are not to suffer for this one client, to whom there may be no way.
@@ -169,13 +174,13 @@ impl Backend {
             }
             Err(error) => return self.blame(&mut hold, &error).map(|()| None),
         };
-        let greeting = match self.greeting(&mut stream).await {
-            Ok((greeting, end)) if end < greeting.len() => return Err(self.unusable(Complaint::SpokeUnasked)),
-            Ok((greeting, _)) => greeting,
-            Err(reason) => {
+        let (mut stream, greeting) = match self.open(stream, hold.target()).await {
+            Ok(opened) => opened,
+            Err(Unopened::Failed(reason)) => {
                 hold.failed(&reason);
                 return Ok(None);
             }
+            Err(Unopened::Unusable(complaint)) => return Err(self.unusable(complaint)),
         };
         match self.introduce(&mut stream, greeting, client).await {
             Ok(greeting) => {
@@ -198,8 +203,9 @@ impl Backend {
         if self.is_transparent() {
             let from = client.source;
             let has_way = !from.ip().is_unspecified();
-            candidates
-                .retain(|(target, _)| matches!(target, Target::Tcp(to) if has_way && to.is_ipv4() == from.is_ipv4()));
+            candidates.retain(
+                |(target, _)| matches!(target, Target::Tcp(to, _) if has_way && to.is_ipv4() == from.is_ipv4()),
+            );
         }
         let closed = candidates.len() < all;
         (candidates, closed)
@@ -236,7 +242,7 @@ impl Backend {
     async fn connect(&self, target: &Target, client: Option<&Connection<'_>>) -> io::Result<BackendStream> {
         let connected = async {
             let mut stream = match target {
-                Target::Tcp(address) => match client.filter(|_| self.is_transparent()) {
+                Target::Tcp(address, _) => match client.filter(|_| self.is_transparent()) {
                     Some(client) => connect::tcp_from(client.source.ip(), *address).await?,
                     None => connect::tcp(*address).await?,
                 },
@@ -277,27 +283,6 @@ impl Backend {
         ours
     }
 
-    /// Reads the whole greeting and what came with it; says where the greeting ends, or why there is none.
-    async fn greeting(&self, stream: &mut BackendStream) -> Result<(Vec<u8>, usize), String> {
-        let read = async {
-            let mut greeting = Vec::new();
-            loop {
-                let mut bytes = [0; READ];
-                match stream.read(&mut bytes).await {
-                    Ok(0) => return Err("closed before its greeting was complete".to_owned()),
-                    Ok(count) => greeting.extend_from_slice(&bytes[..count]),
-                    Err(error) => return Err(error.to_string()),
-                }
-                match proto::greeting_end(self.protocol, &greeting) {
-                    Ok(Some(end)) => return Ok((greeting, end)),
-                    Ok(None) => {}
-                    Err(_) => return Err(format!("its greeting is not {}", self.protocol)),
-                }
-            }
-        };
-        timeout(self.config.greeting_timeout, read).await.unwrap_or_else(|_| Err(self.too_late_to_greet()))
-    }
-
     fn too_late_to_greet(&self) -> String {
         format!("no greeting within {:?}", self.config.greeting_timeout)
     }
@@ -329,6 +314,10 @@ impl Backend {
             Complaint::IdentityRefused => {
                 "it lets nobody in while mailward may not say who the client is; permit that to mailward's address (Postfix: \
                  smtpd_authorized_xclient_hosts; Dovecot: login_trusted_networks), or take another identity"
+            }
+            Complaint::SpokeBeforeTls => {
+                "before TLS it sends more than it was asked for, as somebody in between does who wants words of theirs to be \
+                 taken for its own; is the way to it safe, and is it really this protocol?"
             }
         };
         tracing::warn!(backend = self.id(), protocol = %self.protocol, advice, "the backend cannot be used as it is");

@@ -1,4 +1,4 @@
-//! One connection to a backend: TCP, a unix socket, or the embedded store's pipe.
+//! One connection to a backend: TCP, a unix socket, or the embedded store's pipe, with TLS or without.
 
 use std::{
     io,
@@ -16,6 +16,7 @@ use tokio::{
     net::{TcpSocket, TcpStream, UnixStream},
     time::sleep,
 };
+use tokio_rustls::client::TlsStream;
 
 /// A connected backend.
 #[derive(Debug)]
@@ -26,14 +27,19 @@ pub enum BackendStream {
     Unix(UnixStream),
     /// In this process.
     Embedded(DuplexStream),
+    /// In TLS, over one of the others.
+    Tls(Box<TlsStream<BackendStream>>),
 }
 
 impl BackendStream {
     /// Our address and the backend's, where there are such.
     #[must_use]
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let Self::Tcp(stream) = self else { return None };
-        stream.local_addr().ok().zip(stream.peer_addr().ok())
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().zip(stream.peer_addr().ok()),
+            Self::Tls(stream) => stream.get_ref().0.ends(),
+            Self::Unix(_) | Self::Embedded(_) => None,
+        }
     }
 }
 
@@ -133,6 +139,10 @@ macro_rules! each {
             }
             BackendStream::Embedded(stream) => {
                 let $stream = Pin::new(stream);
+                $call
+            }
+            BackendStream::Tls(stream) => {
+                let $stream = Pin::new(&mut **stream);
                 $call
             }
         }

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use self::lane::Lane;
+use self::lane::{Lane, Sink};
 pub use self::pace::Pace;
 use super::{Stage, close::LAST_WORDS};
 use crate::proto::{Complaint, Ending, Filter, Flow, RefusedLogin, Violation, Wire};
@@ -53,6 +53,8 @@ pub enum End {
     ClientViolation(Violation),
     /// The backend went away in the middle.
     BackendLost,
+    /// The backend was the first to end, in TLS and without close_notify: it may have been cut off by anybody.
+    BackendCutShort,
     /// The backend broke its protocol.
     BackendViolation(Violation),
     /// mailward is stopping.
@@ -228,6 +230,7 @@ where
         }
         loop {
             if let Some(end) = self.over() {
+                self.part(cx, end);
                 return Poll::Ready(end);
             }
             let deadline = self.deadline();
@@ -258,6 +261,14 @@ where
         match self.ending {
             Some((end, by)) => (said || Instant::now() >= by).then_some(end),
             None => (self.up.is_done() && self.down.is_done()).then_some(self.lost.unwrap_or(End::Closed)),
+        }
+    }
+
+    /// Takes leave of a backend that is done with, as far as that takes no waiting: in TLS by close_notify. In every other
+    /// case it is to see a cut.
+    fn part(&mut self, cx: &mut Context<'_>, end: End) {
+        if let (End::Closed, Sink::Open, Some(backend)) = (end, self.up.sink, &mut self.backend) {
+            let _ = Pin::new(backend).poll_shutdown(cx);
         }
     }
 

@@ -15,6 +15,8 @@ pub enum Complaint {
     OtherFamily,
     /// Sessions are to come from their clients' addresses, and none came about within the time for it.
     NoWayBack,
+    /// The backend, or somebody in between, sent more than an answer before TLS.
+    SpokeBeforeTls,
 }
 
 /// The complaint of one session: the first is kept until it is asked for, and no second one follows it.

@@ -19,6 +19,7 @@ pub(super) fn settings(protocol: Protocol) -> Settings {
         hostname: "mail.test".into(),
         require: true,
         plaintext_auth: false,
+        backend_tls: false,
         limits: LIMITS,
         guard: Guard::default(),
         hygiene: Hygiene::default(),

@@ -28,6 +28,7 @@ pub mod sasl;
 pub mod sieve;
 pub mod smtp;
 pub mod tally;
+pub mod upgrade;
 
 pub use before_tls::{Greeter, Opening, Outcome, Step};
 pub use complaint::Complaint;
@@ -86,7 +87,7 @@ impl Protocol {
         matches!(self, Self::Submission | Self::Imap | Self::Pop3 | Self::ManageSieve)
     }
 
-    /// The backend's port where the configuration names none.
+    /// The usual port of a session that begins in clear.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
@@ -96,6 +97,17 @@ impl Protocol {
             Self::Imap => 143,
             Self::Pop3 => 110,
             Self::ManageSieve => 4190,
+        }
+    }
+
+    /// The backend's port where the configuration names none, and the session begins with TLS if it is `implicit`.
+    #[must_use]
+    pub const fn backend_port(self, implicit: bool) -> u16 {
+        match self {
+            Self::Smtp | Self::Submission if implicit => 465,
+            Self::Imap if implicit => 993,
+            Self::Pop3 if implicit => 995,
+            _ => self.default_port(),
         }
     }
 }
@@ -157,6 +169,8 @@ pub struct Settings {
     pub require: bool,
     /// `plaintext-auth`: passwords may be said without TLS.
     pub plaintext_auth: bool,
+    /// `backend.<id>.tls.mode`: the backend is spoken to in TLS.
+    pub backend_tls: bool,
     /// The bounds in force.
     pub limits: Limits,
     /// Who may send mail to whom through this listener (SMTP and submission).

@@ -1,6 +1,6 @@
 //! The listeners of a snapshot: what all have, and what each kind of session needs besides.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::Lasting;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     config::{self, Challenge, Config, Position},
     inbound::{backend::Backend, occupancy::Occupancy},
     proto,
-    tls::{self, CertStore, ServerSide},
+    tls::{self, CertStore, ClientSide, ServerSide},
 };
 
 /// A listener, ready for use.
@@ -93,6 +93,8 @@ pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
     pub(super) certificates: &'a Arc<CertStore>,
     pub(super) lasting: &'a Lasting,
+    /// For each backend with TLS, by its id.
+    pub(super) clients: &'a BTreeMap<String, Arc<ClientSide>>,
 }
 
 /// An entry with its place in the file, or why it cannot be had.
@@ -116,15 +118,17 @@ impl<'a> Parts<'a> {
             hostname: self.config.server.hostname.clone(),
             require: listener.require,
             plaintext_auth: listener.plaintext_auth,
+            backend_tls: backend.tls.is_some(),
             limits: listener.limits,
             guard: listener.guard.clone(),
             hygiene: listener.hygiene.clone(),
         });
         let (store, pool) = (self.lasting.store.clone(), self.lasting.pool(&backend.id, listener.protocol));
+        let client = self.clients.get(&backend.id).cloned();
         let mail = Mail {
             settings: settings.clone(),
             tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
-            backend: Arc::new(Backend::new(backend, settings, store, pool)),
+            backend: Arc::new(Backend::new(backend, settings, store, client, pool)),
             config: listener.clone(),
         };
         Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Mail(Arc::new(mail))))

@@ -169,7 +169,7 @@ fn issuer_of(parsed: &[X509Certificate<'_>], order: &[usize]) -> Option<usize> {
     (0..parsed.len()).find(|at| !order.contains(at) && parsed[*at].subject() == last.issuer())
 }
 
-fn self_issued(certificate: &X509Certificate<'_>) -> bool {
+pub(super) fn self_issued(certificate: &X509Certificate<'_>) -> bool {
     certificate.subject() == certificate.issuer()
 }
 
@@ -204,7 +204,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
-fn sha256(bytes: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut sum = [0; SHA256_OUTPUT_LEN];
     sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
     sum

@@ -39,6 +39,10 @@ pub fn check_roots(config: &Config, problems: &mut Problems) {
         }
     };
     check(&config.server.ca, &config.server.at, "server.ca");
+    for table in config.backends.values() {
+        let ca = table.tls.iter().filter_map(|tls| tls.ca.as_deref()).next().unwrap_or_default();
+        check(ca, &table.at, &format!("backend.{}.tls.ca", table.id));
+    }
     for table in config.acme.values() {
         check(&table.ca, &table.at, &format!("acme.{}.ca", table.id));
     }

@@ -85,7 +85,7 @@ impl Table {
 }
 
 /// A pair that the configuration holds or names; an error names the files.
-fn read_texts(cert: &config::Text, key: &config::Text, now: SystemTime) -> Result<Loaded, String> {
+pub(super) fn read_texts(cert: &config::Text, key: &config::Text, now: SystemTime) -> Result<Loaded, String> {
     let texts = cert.read().and_then(|cert| Ok((cert, key.read()?)));
     let (chain, private) = texts.map_err(|error| error.to_string())?;
     certificate::load(&chain, &private, now).map_err(|what| {

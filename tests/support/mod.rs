@@ -43,6 +43,7 @@ pub use gateway::dialect::{DIALECTS, Dialect, dialect};
 pub use gateway::fake::{Fake, nobody};
 pub use gateway::hello::{client_hello, message as handshake_message, offering, old_client_hello, record};
 pub use gateway::plain;
+pub use gateway::secured::{Secured, Way};
 pub use gateway::shown::Shown;
 pub use gateway::talk::Talk;
 pub use gateway::witness::Witness;

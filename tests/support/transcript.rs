@@ -168,6 +168,7 @@ pub(crate) fn default_settings(protocol: Protocol) -> Settings {
         hostname: "mail.example.org".to_owned(),
         require: protocol != Protocol::Smtp,
         plaintext_auth: false,
+        backend_tls: false,
         limits: default_limits(protocol),
         guard: Guard { require_auth: protocol == Protocol::Submission, rcpt_domains: None },
         hygiene: Hygiene::default(),

@@ -1,6 +1,6 @@
 //! Every listener has a backend, and every backend an address and a listener.
 
-use super::{places::is_embedded, within};
+use super::{backend_tls, places::is_embedded, within};
 use crate::config::{
     file::{BackendTable, File},
     findings::{Findings, Key},
@@ -44,6 +44,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         identity(backend, plans, found);
         weights(backend, found);
         check_times(backend, found);
+        backend_tls::check(backend, found);
         if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {
             found.warning(&backend.key, "no listener uses it", "name it as the backend of one, or take it out");
         }

@@ -10,6 +10,7 @@ use super::{
 };
 
 mod acme;
+mod backend_tls;
 mod backends;
 mod certificates;
 mod dns;
@@ -32,6 +33,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         hygiene::check(plan, file, found);
         backends::check_choice(plan, file, found);
         proxies::check(plan, found);
+        backend_tls::check_port(plan, found);
     }
     places::check(plans, found);
     backends::check(file, plans, found);

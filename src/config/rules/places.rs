@@ -65,23 +65,21 @@ fn twice_bound(plans: &[Plan<'_>], found: &mut Findings) {
 fn loops(plans: &[Plan<'_>], found: &mut Findings) {
     let binds = binds(plans);
     for plan in plans {
-        let (Some(protocol), Some(addresses)) = (plan.protocol(), plan.backend.and_then(|table| table.address.given()))
-        else {
-            continue;
-        };
-        for address in &addresses.value {
-            let met = binds.iter().find(|(bind, _)| reaches(&address.value.address, protocol, bind.value));
+        let (Some(protocol), Some(backend)) = (plan.protocol(), plan.backend) else { continue };
+        let port = backend.default_port(protocol);
+        for address in backend.address.given().iter().flat_map(|list| &list.value) {
+            let met = binds.iter().find(|(bind, _)| reaches(&address.value.address, port, bind.value));
             if let Some((_, listener)) = met {
-                let what = format!("{} is where {} listens", address.value.address.resolved(protocol), listener.path);
+                let what = format!("{} is where {} listens", address.value.address.resolved(port), listener.path);
                 found.error(&address.key, what, "write the address of the mail server itself");
             }
         }
     }
 }
 
-/// Whether a connection to `address` comes out at `bind`.
-fn reaches(address: &Address, protocol: Protocol, bind: SocketAddr) -> bool {
-    if address.port(protocol) != Some(bind.port()) {
+/// Whether a connection to `address`, at this port where it names none, comes out at `bind`.
+fn reaches(address: &Address, port: u16, bind: SocketAddr) -> bool {
+    if address.port(port) != Some(bind.port()) {
         return false;
     }
     let wildcard = bind.ip().is_unspecified();

@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     Backend, Hold, READ, Target,
+    opening::Unopened,
     pool::{Pool, chance},
 };
 use crate::{
@@ -80,13 +81,16 @@ impl Backend {
 
     /// A whole session of a check, to the answer to its last command.
     async fn visit(&self, target: &Target) -> Result<BackendStream, Failed> {
-        let mut stream = self.connect(target, None).await.map_err(|error| match connect::is_shortage(&error) {
+        let stream = self.connect(target, None).await.map_err(|error| match connect::is_shortage(&error) {
             true => Failed::Shortage,
             false => Failed::Address(error.to_string()),
         })?;
-        let (greeting, end) = self.greeting(&mut stream).await.map_err(Failed::Address)?;
+        let (mut stream, greeting) = self.open(stream, target).await.map_err(|unopened| match unopened {
+            Unopened::Failed(reason) => Failed::Address(reason),
+            Unopened::Unusable(_) => Failed::Address("it sends more than it is asked for".to_owned()),
+        })?;
         let said = stream.write_all(proto::leave(self.protocol)).await;
-        if !self.is_welcome(&greeting[..end]) {
+        if !self.is_welcome(&greeting) {
             let line = String::from_utf8_lossy(greeting.split(|byte| *byte == b'\n').next().unwrap_or_default());
             return Err(Failed::Address(format!("it refuses: {}", Told(line.trim_end()))));
         }

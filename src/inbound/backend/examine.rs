@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::{Backend, Target, check::hear_out, introduction::Unintroduced};
+use super::{Backend, Target, check::hear_out, introduction::Unintroduced, opening::Unopened};
 use crate::{
     config::{self, Member},
     net::{close::LAST_WORDS, connect::BackendStream, dns::Resolver},
@@ -62,14 +62,13 @@ impl Backend {
     /// [`Unreached`].
     pub async fn reach(&self, target: &Target) -> Result<Reached, Unreached> {
         let connected = self.connect(target, None).await;
-        let mut stream = connected.map_err(|error| Unreached::NotConnected(error.to_string()))?;
+        let stream = connected.map_err(|error| Unreached::NotConnected(error.to_string()))?;
         let connected = Instant::now();
-        let (greeting, end) = self.greeting(&mut stream).await.map_err(Unreached::NotGreeted)?;
+        let (mut stream, greeting) = self.open(stream, target).await.map_err(|unopened| match unopened {
+            Unopened::Failed(reason) => Unreached::NotGreeted(reason),
+            Unopened::Unusable(complaint) => Unreached::Unusable(complaint),
+        })?;
         let waited = connected.elapsed();
-        if end < greeting.len() {
-            self.part(stream).await;
-            return Err(Unreached::Unusable(Complaint::SpokeUnasked));
-        }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let (source, destination) = stream.ends().unwrap_or((nowhere, nowhere));
         let own = Connection { source, destination, tls: None };

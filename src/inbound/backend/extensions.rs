@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Backend, Hold, READ};
+use super::{Backend, Hold, READ, opening::Unopened};
 use crate::{
     net::{connect::BackendStream, dns::Resolver},
     proto::{
@@ -65,7 +65,7 @@ impl Backend {
     }
 
     async fn ask(&self, mut hold: Hold) -> Option<Extensions> {
-        let mut stream = match self.connect(hold.target(), None).await {
+        let stream = match self.connect(hold.target(), None).await {
             Ok(stream) => stream,
             Err(error) => {
                 // Of a shortage who comes to dial is told.
@@ -73,7 +73,18 @@ impl Backend {
                 return None;
             }
         };
-        let answered = timeout(self.config.greeting_timeout, self.probe(&mut stream)).await;
+        let (mut stream, greeting) = match self.open(stream, hold.target()).await {
+            Ok(opened) => opened,
+            Err(Unopened::Failed(reason)) => {
+                hold.failed(&reason);
+                return None;
+            }
+            Err(Unopened::Unusable(complaint)) => {
+                self.complain(complaint);
+                return None;
+            }
+        };
+        let answered = timeout(self.config.greeting_timeout, self.probe(&mut stream, &greeting)).await;
         match answered {
             Ok(Some(answer)) => {
                 hold.answered();
@@ -91,13 +102,11 @@ impl Backend {
     }
 
     /// What it offers, if it takes sessions; `None` where it does not speak the protocol, or goes away.
-    async fn probe(&self, stream: &mut BackendStream) -> Option<Option<Extensions>> {
+    async fn probe(&self, stream: &mut BackendStream, greeting: &[u8]) -> Option<Option<Extensions>> {
         let mut probe = Probe::new(self.protocol, &self.settings.hostname);
         let (mut input, mut output) = (Input::new(), Vec::new());
+        input.push(greeting);
         loop {
-            let mut bytes = [0; READ];
-            let count = stream.read(&mut bytes).await.ok().filter(|count| *count > 0)?;
-            input.push(&bytes[..count]);
             let probed = probe.step(&mut input, &mut output).ok()?;
             stream.write_all(&output).await.ok()?;
             output.clear();
@@ -106,6 +115,9 @@ impl Backend {
                 Probed::Known(offered) => return Some(Some(offered)),
                 Probed::Refused => return Some(None),
             }
+            let mut bytes = [0; READ];
+            let count = stream.read(&mut bytes).await.ok().filter(|count| *count > 0)?;
+            input.push(&bytes[..count]);
         }
     }
 }

@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn target(last: u8) -> Target {
-        Target::Tcp(SocketAddr::from(([192, 0, 2, last], 143)))
+        Target::Tcp(SocketAddr::from(([192, 0, 2, last], 143)), None)
     }
 
     fn choose(pool: &Arc<Pool>, targets: &[Target]) -> Option<Hold> {

@@ -19,8 +19,8 @@ use crate::{
 /// One place to connect to, or a name for some.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Over TCP.
-    Tcp(SocketAddr),
+    /// Over TCP, with the name that the address was found by, if it was.
+    Tcp(SocketAddr, Option<String>),
     /// Over a unix socket.
     Unix(PathBuf),
     /// In this process.
@@ -29,10 +29,21 @@ pub enum Target {
     Name(String, u16),
 }
 
+impl Target {
+    /// Whom a connection to it is for: a name, or an address without its port.
+    pub(super) fn host(&self) -> String {
+        match self {
+            Self::Tcp(_, Some(name)) | Self::Name(name, _) => name.clone(),
+            Self::Tcp(address, None) => address.ip().to_string(),
+            Self::Unix(_) | Self::Embedded => "localhost".to_owned(),
+        }
+    }
+}
+
 impl Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Tcp(address, _) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Embedded => f.write_str("embedded"),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
@@ -43,9 +54,9 @@ impl Display for Target {
 impl Backend {
     /// What the configuration names.
     pub(super) fn named(&self, address: &Address) -> Target {
-        let port = |port: &Option<u16>| port.unwrap_or(self.protocol.default_port());
+        let port = |port: &Option<u16>| port.unwrap_or(self.config.default_port(self.protocol));
         match address {
-            Address::Ip(ip, at) => Target::Tcp(SocketAddr::new(*ip, port(at))),
+            Address::Ip(ip, at) => Target::Tcp(SocketAddr::new(*ip, port(at)), None),
             Address::Name(name, at) => Target::Name(name.clone(), port(at)),
             Address::Unix(path) => Target::Unix(path.clone()),
             Address::Embedded => Target::Embedded,
@@ -88,6 +99,6 @@ impl Backend {
     ) -> Result<Vec<Target>, Arc<io::Error>> {
         let found = timeout(self.config.connect_timeout, resolver.resolve(name, port)).await;
         let found = found.unwrap_or_else(|_| Err(Arc::new(self.too_late("not resolved"))))?;
-        Ok(found.into_iter().map(Target::Tcp).collect())
+        Ok(found.into_iter().map(|found| Target::Tcp(found, Some(name.to_owned()))).collect())
     }
 }

@@ -1,5 +1,7 @@
 //! How a session ends: a side's end is passed on, a deadline passes, or mailward stops.
 
+use std::io;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{End, Relay, Way, lane::Sink};
@@ -63,12 +65,17 @@ where
 
     /// The source of `way` is gone without an orderly end. That counts where it was the first to go: what becomes of
     /// a connection when the other side has ended is no news.
-    pub(super) fn lose_source(&mut self, way: Way) {
+    pub(super) fn lose_source(&mut self, way: Way, error: &io::Error) {
+        let without_close_notify = error.kind() == io::ErrorKind::UnexpectedEof;
+        let lost = match way {
+            // Many a client closes behind its LOGOUT without close_notify: it has gone, and is not lost.
+            Way::Up if without_close_notify => return,
+            Way::Up => End::ClientLost,
+            Way::Down if without_close_notify => End::BackendCutShort,
+            Way::Down => End::BackendLost,
+        };
         if self.lost.is_none() && !self.lane(way.back()).source_ended {
-            self.lost = Some(match way {
-                Way::Up => End::ClientLost,
-                Way::Down => End::BackendLost,
-            });
+            self.lost = Some(lost);
         }
     }
 

@@ -70,10 +70,7 @@ where
         let _ = self.flush(way.back(), cx);
         // An error is an end too: for what follows it does not matter what the peer meant by it.
         let count = std::task::ready!(read).unwrap_or_else(|error| {
-            // Many a client closes behind its LOGOUT without close_notify: it has gone, and is not lost.
-            if error.kind() != io::ErrorKind::UnexpectedEof {
-                self.lose_source(way);
-            }
+            self.lose_source(way, &error);
             0
         });
         // An end is a sign of life too: what is left of a half-closed session has its time from here.

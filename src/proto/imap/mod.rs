@@ -19,6 +19,7 @@ mod introduction;
 mod outgoing;
 mod permit;
 mod response;
+mod upgrade;
 mod words;
 
 #[cfg(test)]
@@ -28,3 +29,4 @@ pub use filter::ImapFilter;
 pub use greeter::ImapGreeter;
 pub use greeting::greeting_end;
 pub use introduction::Identification;
+pub(super) use upgrade::{STARTTLS, answer as upgrade_answer};

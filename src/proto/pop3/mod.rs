@@ -7,8 +7,10 @@ mod greeter;
 mod reply;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod words;
 
 pub use filter::Pop3Filter;
 pub use greeter::Pop3Greeter;
 pub use reply::greeting_end;
+pub(super) use upgrade::answer as upgrade_answer;

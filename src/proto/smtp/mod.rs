@@ -16,6 +16,7 @@ mod path;
 mod probe;
 mod reply;
 mod trace;
+mod upgrade;
 mod words;
 mod xclient;
 
@@ -28,7 +29,9 @@ pub use filter::SmtpFilter;
 pub use greeter::SmtpGreeter;
 pub use guard::{DomainPattern, Guard};
 pub use hygiene::{Hygiene, REFUSABLE};
+pub(super) use probe::hello;
 pub use probe::{Probe, Probed};
 pub use reply::greeting_end;
 pub use trace::{LONGEST_TRACE, Trace};
+pub(super) use upgrade::answer as upgrade_answer;
 pub use xclient::Xclient;

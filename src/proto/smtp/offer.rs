@@ -11,9 +11,18 @@ use super::{
 use crate::proto::sasl;
 
 /// Extensions that do not work through a gateway, beside every keyword that begins with X: TLS ends here
-/// (STARTTLS, REQUIRETLS), BURL needs a trust that the backend does not have in us, SEND, SOML and SAML begin a
+/// (STARTTLS), BURL needs a trust that the backend does not have in us, SEND, SOML and SAML begin a
 /// message without MAIL, TURN and ATRN swap client and server, and with PRDR a message has more than one reply.
-const HIDDEN: [&str; 10] = ["STARTTLS", "REQUIRETLS", "BURL", "SEND", "SOML", "SAML", "TURN", "ATRN", "LHLO", "PRDR"];
+const HIDDEN: [&str; 9] = ["STARTTLS", "BURL", "SEND", "SOML", "SAML", "TURN", "ATRN", "LHLO", "PRDR"];
+
+/// What the two legs of a session permit a client to be offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permit {
+    /// AUTH: the client may say a password.
+    pub(super) login: bool,
+    /// REQUIRETLS (RFC 8689 §2): both legs are TLS, so that a promise of it can be kept.
+    pub(super) require_tls: bool,
+}
 
 /// The keywords that stood in the reply that the client was sent.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,8 +39,8 @@ impl Offer {
     }
 
     /// Writes a successful reply to EHLO or LHLO as the client may see it, and remembers what is in it.
-    pub(super) fn filter(reply: &Reply<'_>, login: bool, hygiene: &Hygiene, output: &mut Vec<u8>) -> Self {
-        let extensions = reply.texts().skip(1).filter_map(|text| Extension::parse(text, login));
+    pub(super) fn filter(reply: &Reply<'_>, permit: Permit, hygiene: &Hygiene, output: &mut Vec<u8>) -> Self {
+        let extensions = reply.texts().skip(1).filter_map(|text| Extension::parse(text, permit));
         let shown = extensions.filter(|extension| !hygiene.hides(extension.keyword.as_bytes()));
         let listed: Vec<_> = shown.map(|extension| extension.limited(hygiene)).collect();
         let name = reply.texts().next().unwrap_or_default();
@@ -49,7 +58,8 @@ impl Offer {
 
 /// Whether a backend's reply offers a way to log in that a client could use through mailward.
 pub(super) fn has_login(reply: &Reply<'_>) -> bool {
-    reply.texts().skip(1).filter_map(|text| Extension::parse(text, true)).any(|extension| extension.keyword == "AUTH")
+    let permit = Permit { login: true, require_tls: false };
+    reply.texts().skip(1).filter_map(|text| Extension::parse(text, permit)).any(|extension| extension.keyword == "AUTH")
 }
 
 /// One line of the list that may be shown.
@@ -59,13 +69,14 @@ struct Extension {
 }
 
 impl Extension {
-    fn parse(text: &[u8], login: bool) -> Option<Self> {
+    fn parse(text: &[u8], permit: Permit) -> Option<Self> {
         let text = text.trim_ascii();
         let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=')).unwrap_or(text.len());
         let keyword = keyword(&text[..end])?;
         let line = match keyword.as_str() {
-            "AUTH" if login => mechanisms(&text[..end], &text[end..])?,
+            "AUTH" if permit.login => mechanisms(&text[..end], &text[end..])?,
             "AUTH" => return None,
+            "REQUIRETLS" if !permit.require_tls => return None,
             _ if text.get(end) == Some(&b'=') => return None,
             _ => text.to_vec(),
         };
@@ -112,7 +123,8 @@ mod tests {
 
     fn filtered_by(hygiene: &Hygiene, reply: &str, login: bool) -> (Offer, String) {
         let mut output = Vec::new();
-        let offer = Offer::filter(&Reply::first(reply.as_bytes()).unwrap().unwrap(), login, hygiene, &mut output);
+        let permit = Permit { login, require_tls: false };
+        let offer = Offer::filter(&Reply::first(reply.as_bytes()).unwrap().unwrap(), permit, hygiene, &mut output);
         (offer, String::from_utf8(output).unwrap())
     }
 
@@ -159,6 +171,16 @@ mod tests {
         assert!(offer.lists(b"etrn") && offer.lists(b"SIZE") && offer.lists(b"AUTH"));
         for hidden in ["STARTTLS", "XCLIENT", "X-EXPS", "BURL", "TURN", "", "MX.EXAMPLE.ORG"] {
             assert!(!offer.lists(hidden.as_bytes()), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn a_promise_of_tls_is_listed_where_it_can_be_kept() {
+        let reply = Reply::first(b"250-mx\r\n250-requiretls\r\n250 SIZE\r\n").unwrap().unwrap();
+        for require_tls in [true, false] {
+            let offer =
+                Offer::filter(&reply, Permit { login: true, require_tls }, &Hygiene::default(), &mut Vec::new());
+            assert_eq!(offer.lists(b"REQUIRETLS"), require_tls);
         }
     }
 

@@ -49,7 +49,7 @@ impl Probe {
 }
 
 /// The command by which a client that calls itself `hostname` asks for the list.
-pub(super) fn hello(protocol: Protocol, hostname: &str) -> Vec<u8> {
+pub(in crate::proto) fn hello(protocol: Protocol, hostname: &str) -> Vec<u8> {
     let verb = if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" };
     format!("{verb} {hostname}\r\n").into_bytes()
 }

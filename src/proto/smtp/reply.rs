@@ -43,6 +43,11 @@ impl<'a> Reply<'a> {
         self.code / 100
     }
 
+    /// Its first line, with the code.
+    pub(super) fn first_line(&self) -> &'a [u8] {
+        self.bytes.split_inclusive(|byte| *byte == b'\n').next().map(line::without_end).unwrap_or_default()
+    }
+
     /// The text of each line, behind the code.
     pub(super) fn texts(&self) -> impl Iterator<Item = &'a [u8]> {
         self.bytes

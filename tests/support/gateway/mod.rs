@@ -6,6 +6,7 @@ pub mod dialect;
 pub mod fake;
 pub mod hello;
 pub mod plain;
+pub mod secured;
 pub mod shown;
 pub mod talk;
 pub mod witness;

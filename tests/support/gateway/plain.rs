@@ -10,6 +10,17 @@ pub const PROTOCOLS: [&str; 6] = ["smtp", "submission", "lmtp", "imap", "pop3", 
 
 /// Serves `protocol` to its end.
 pub fn serve(protocol: &str, mut talk: Talk) {
+    match protocol {
+        "smtp" | "submission" | "lmtp" => drop(talk.try_send("220 backend.internal ready\r\n")),
+        "imap" => drop(talk.try_send("* OK [CAPABILITY IMAP4rev1] ready\r\n")),
+        "pop3" => drop(talk.try_send("+OK ready\r\n")),
+        _ => {}
+    }
+    serve_greeted(protocol, talk);
+}
+
+/// Serves `protocol` to its end where it has greeted before; ManageSieve sends its list again.
+pub fn serve_greeted(protocol: &str, mut talk: Talk) {
     talk.socket().set_read_timeout(None).expect("no timeout");
     match protocol {
         "smtp" | "submission" | "lmtp" => smtp(&mut talk),
@@ -83,7 +94,7 @@ fn word(line: &str, index: usize) -> String {
 }
 
 fn smtp(talk: &mut Talk) {
-    let mut reply = "220 backend.internal ready\r\n";
+    let mut reply = "";
     while talk.try_send(reply).is_ok() {
         let line = talk.heard();
         reply = match word(&line, 0).as_str() {
@@ -117,7 +128,7 @@ fn message_ends(talk: &mut Talk) -> bool {
 
 /// `FETCH n` answers with a literal of so many bytes.
 fn imap(talk: &mut Talk) {
-    let mut reply = "* OK [CAPABILITY IMAP4rev1] ready\r\n".to_owned();
+    let mut reply = String::new();
     while talk.try_send(&reply).is_ok() {
         let line = talk.heard();
         let tag = line.split_whitespace().next().unwrap_or_default();
@@ -135,7 +146,7 @@ fn imap(talk: &mut Talk) {
 }
 
 fn pop3(talk: &mut Talk) {
-    let mut reply = "+OK ready\r\n";
+    let mut reply = "";
     while talk.try_send(reply).is_ok() {
         let line = talk.heard();
         reply = match word(&line, 0).as_str() {

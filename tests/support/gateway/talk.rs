@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use super::NAME;
@@ -25,6 +25,8 @@ pub struct Talk {
 enum Stream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// At the server's end.
+    Serving(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
 impl Talk {
@@ -80,11 +82,30 @@ impl Talk {
         Ok(Self { stream: Stream::Tls(Box::new(StreamOwned::new(connection, stream))), held: Vec::new() })
     }
 
+    /// Does a TLS handshake as a server.
+    pub fn serve_tls(self, config: Arc<ServerConfig>) -> std::io::Result<Self> {
+        assert!(self.held.is_empty(), "unread before TLS: {:?}", String::from_utf8_lossy(&self.held));
+        let Stream::Plain(mut stream) = self.stream else { panic!("TLS inside TLS") };
+        let mut connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(Self { stream: Stream::Serving(Box::new(StreamOwned::new(connection, stream))), held: Vec::new() })
+    }
+
+    /// The TLS connection of a server.
+    pub fn serving(&self) -> &ServerConnection {
+        match &self.stream {
+            Stream::Serving(stream) => &stream.conn,
+            _ => panic!("not serving TLS"),
+        }
+    }
+
     /// The TLS connection.
     pub fn connection(&self) -> &ClientConnection {
         match &self.stream {
             Stream::Tls(stream) => &stream.conn,
-            Stream::Plain(_) => panic!("not in TLS"),
+            _ => panic!("not in TLS"),
         }
     }
 
@@ -99,6 +120,7 @@ impl Talk {
     pub fn socket(&self) -> &TcpStream {
         match &self.stream {
             Stream::Tls(stream) => &stream.sock,
+            Stream::Serving(stream) => &stream.sock,
             Stream::Plain(stream) => stream,
         }
     }
@@ -115,6 +137,7 @@ impl Talk {
         match &mut self.stream {
             Stream::Plain(stream) => stream.write_all(bytes.as_ref()),
             Stream::Tls(stream) => stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()),
+            Stream::Serving(stream) => stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()),
         }
     }
 
@@ -260,9 +283,16 @@ impl Talk {
 
     /// Ends our sending side: in TLS by close_notify and FIN.
     pub fn end_sending(&mut self) {
-        if let Stream::Tls(stream) = &mut self.stream {
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
+        match &mut self.stream {
+            Stream::Plain(_) => {}
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+            Stream::Serving(stream) => {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
         }
         let _ = self.socket().shutdown(Shutdown::Write);
     }
@@ -277,6 +307,7 @@ impl Talk {
         let count = match &mut self.stream {
             Stream::Plain(stream) => stream.read(&mut bytes)?,
             Stream::Tls(stream) => stream.read(&mut bytes)?,
+            Stream::Serving(stream) => stream.read(&mut bytes)?,
         };
         self.held.extend_from_slice(&bytes[..count]);
         Ok(count)

@@ -22,6 +22,7 @@ fn settings() -> Settings {
         hostname: "mx.test".to_owned(),
         require: true,
         plaintext_auth: false,
+        backend_tls: false,
         limits: LIMITS,
         guard: crate::proto::smtp::Guard::default(),
         hygiene: crate::proto::smtp::Hygiene::default(),

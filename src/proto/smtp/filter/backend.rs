@@ -7,7 +7,7 @@ use crate::proto::{
         Extensions,
         body::Body,
         command::Command,
-        offer::{self, Offer},
+        offer::{self, Offer, Permit},
         reply::Reply,
         words::{self, say},
     },
@@ -116,7 +116,9 @@ impl SmtpFilter {
     /// EHLO or LHLO succeeded.
     fn offered(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
         self.complain_without_login(reply);
-        let offer = Offer::filter(reply, self.takes_passwords(), &self.settings.hygiene, &mut wire.to_client);
+        let require_tls = self.encrypted && self.settings.backend_tls;
+        let permit = Permit { login: self.takes_passwords(), require_tls };
+        let offer = Offer::filter(reply, permit, &self.settings.hygiene, &mut wire.to_client);
         self.begin_session(offer);
         self.expected.answered(self.is_lmtp());
         self.catch_up(wire);

@@ -17,6 +17,7 @@ pub(super) fn settings(protocol: Protocol) -> Settings {
         hostname: "mw.example".into(),
         require: true,
         plaintext_auth: false,
+        backend_tls: false,
         limits: LIMITS,
         guard: Guard::default(),
         hygiene: Hygiene::default(),
