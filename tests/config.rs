@@ -287,6 +287,11 @@ fn a_listener_without_keys_of_its_own_has_the_servers() {
     assert_eq!((tls.implicit, tls.timeout, tls.ignore_client_order), (false, seconds(20), false));
     assert_eq!((tls.versions, tls.ciphers), (vec![TlsVersion::Tls13], Cipher::ALL[..3].to_vec()));
     assert_eq!(tls.groups, [Group::X25519MlKem768, Group::X25519]);
+    let clients = tls.client.unwrap();
+    assert!(clients.required);
+    assert_eq!(clients.ca, [fixtures("good").join("clients.pem"), "/etc/mailward/more.pem".into()]);
+    let explained = config::explain(&config);
+    assert!(explained.contains("  tls.client-auth   required, from "), "{explained}");
 }
 
 #[test]
@@ -300,6 +305,7 @@ fn a_listeners_own_keys_replace_the_servers_one_by_one() {
     assert_eq!((tls.implicit, tls.timeout, tls.ignore_client_order), (true, seconds(5), true));
     assert_eq!((tls.versions, tls.ciphers), (TlsVersion::ALL.to_vec(), Cipher::ALL[..8].to_vec()));
     assert_eq!(tls.groups, [Group::X25519, Group::Secp256r1, Group::Secp384r1]);
+    assert_eq!(tls.client, None);
 }
 
 #[test]

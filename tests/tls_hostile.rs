@@ -404,7 +404,7 @@ fn lmtp_has_no_alpn_name_and_ignores_what_is_offered() {
 }
 
 /// The fields of a session's line, in the order of the documentation.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "session",
     "listener",
     "protocol",
@@ -416,6 +416,7 @@ const FIELDS: [&str; 18] = [
     "group",
     "client_tls",
     "resumed",
+    "client_cert",
     "user",
     "backend",
     "bytes_in",

@@ -160,6 +160,11 @@ fn explain_tls(text: &mut String, tls: &Tls) {
         row(text, if index == 0 { "ciphers" } else { "" }, suite.name());
     }
     row(text, "groups", &format!("{} (the client's order)", groups.join(", ")));
+    if let Some(client) = &tls.client {
+        let files: Vec<_> = client.ca.iter().map(|file| file.display().to_string()).collect();
+        let wanted = if client.required { "required" } else { "optional" };
+        row(text, "tls.client-auth", &format!("{wanted}, from {}", files.join(", ")));
+    }
 }
 
 fn guard(guard: &Guard) -> String {

@@ -3,18 +3,14 @@
 //! A line leaves this table in the commit that brings what it names.
 
 /// A key (`*` stands for an id, or for any key of a table), and what it is about.
-const LATER: [(&str, &str); 12] = [
+const LATER: [(&str, &str); 8] = [
     ("queue", "carry mail to other servers"),
     ("report", "send or take TLS reports"),
     ("resolver", "ask a DNS resolver of its own"),
     ("session", "follow session rules"),
-    ("server.tls.client-ca", "ask for client certificates"),
-    ("server.tls.client-auth", "ask for client certificates"),
     ("server.listener.*.relay", "carry mail to other servers"),
     ("server.listener.*.relay-networks", "carry mail to other servers"),
     ("server.listener.*.multi-domain", "carry mail to other servers"),
-    ("server.listener.*.tls.client-ca", "ask for client certificates"),
-    ("server.listener.*.tls.client-auth", "ask for client certificates"),
     ("backend.*.tls.strategy", "follow a TLS strategy"),
 ];
 

@@ -59,7 +59,7 @@ pub use identity::Identity;
 pub use load::{control, load, parse};
 pub use protection::{AutoBan, Protection};
 pub use text::{MAX_FILE, Text, TextError};
-pub use tls::{Cipher, Group, Tls, TlsVersion};
+pub use tls::{Cipher, ClientAuth, Group, Tls, TlsVersion};
 
 /// All that the file says, after defaults and overrides.
 #[derive(Clone, Debug)]

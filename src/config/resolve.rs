@@ -19,7 +19,7 @@ use super::{
     service::Service,
     setting::Setting,
     shared::{LimitKeys, SharedKeys, TimeoutKeys, TlsKeys},
-    tls::{Cipher, Group, TlsVersion},
+    tls::{Cipher, ClientAuth, ClientCertificates, Group, TlsVersion},
 };
 use crate::{
     policy::balance::Order,
@@ -146,7 +146,7 @@ fn listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) -> Op
         bind: table.bind.values(),
         protocol,
         backend: backend.id.clone(),
-        tls: plan.has_tls().then(|| tls(&plan.tls)),
+        tls: plan.has_tls().then(|| tls(&plan.tls, found)),
         require: plan.requires_tls(),
         plaintext_auth: table.plaintext_auth.value_or(false),
         proxies: proxies(plan, server),
@@ -166,7 +166,7 @@ fn http_listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) 
         id: table.id.clone(),
         at: found.position(table.key.offset),
         bind: table.bind.values(),
-        tls: plan.has_tls().then(|| tls(&plan.tls)),
+        tls: plan.has_tls().then(|| tls(&plan.tls, found)),
         redirect_https: table.redirect_https.value_or(false),
         proxies: proxies(plan, server),
         protection: protection(plan, server_table),
@@ -190,7 +190,7 @@ fn protection(plan: &Plan<'_>, server: &ServerTable) -> Arc<Protection> {
     Arc::new(server.protection.resolve(&server.auto_ban, exempt.values()))
 }
 
-fn tls(keys: &TlsKeys) -> Tls {
+fn tls(keys: &TlsKeys, found: &Findings) -> Tls {
     let ciphers = enabled_ciphers(keys);
     let versions =
         TlsVersion::ALL.into_iter().filter(|version| ciphers.iter().any(|suite| suite.version() == *version));
@@ -200,8 +200,18 @@ fn tls(keys: &TlsKeys) -> Tls {
         versions: versions.collect(),
         groups: left(&Group::ALL, &keys.disable_groups.values()),
         ignore_client_order: keys.ignore_client_order.value_or(true),
+        client: client_auth(keys, found),
         ciphers,
     }
+}
+
+fn client_auth(keys: &TlsKeys, found: &Findings) -> Option<ClientAuth> {
+    let mode = keys.client_auth.value_or(ClientCertificates::None);
+    let path = |path: String| found.base().join(path);
+    (mode != ClientCertificates::None).then(|| ClientAuth {
+        ca: keys.client_ca.values().into_iter().map(path).collect(),
+        required: mode == ClientCertificates::Require,
+    })
 }
 
 /// What is left of the suites after `disable-protocols` and `disable-ciphers`.

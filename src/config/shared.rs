@@ -9,7 +9,7 @@ use super::{
     host,
     section::Section,
     setting::Setting,
-    tls::{Cipher, Group, TlsVersion},
+    tls::{Cipher, ClientCertificates, Group, TlsVersion},
     word::one_of,
 };
 use crate::proto::smtp::{BareNewline, REFUSABLE};
@@ -58,6 +58,8 @@ pub(super) struct TlsKeys {
     pub(super) disable_ciphers: List<Cipher>,
     pub(super) disable_groups: List<Group>,
     pub(super) ignore_client_order: Setting<bool>,
+    pub(super) client_auth: Setting<ClientCertificates>,
+    pub(super) client_ca: List<String>,
 }
 
 /// More than any machine has descriptors for.
@@ -127,6 +129,8 @@ fn tls(table: &mut Section<'_, '_>) -> TlsKeys {
         disable_ciphers: table.set("disable-ciphers", |name| one_of(name, &Cipher::ALL, Cipher::name)),
         disable_groups: table.set("disable-groups", |name| one_of(name, &Group::ALL, Group::name)),
         ignore_client_order: table.switch("ignore-client-order"),
+        client_auth: table.word("client-auth", |name| one_of(name, &ClientCertificates::ALL, ClientCertificates::name)),
+        client_ca: table.list("client-ca", |path| Ok(path.to_owned())),
     }
 }
 
@@ -142,6 +146,8 @@ impl TlsKeys {
             disable_ciphers: self.disable_ciphers.or(&wider.disable_ciphers),
             disable_groups: self.disable_groups.or(&wider.disable_groups),
             ignore_client_order: self.ignore_client_order.or(&wider.ignore_client_order),
+            client_auth: self.client_auth.or(&wider.client_auth),
+            client_ca: self.client_ca.or(&wider.client_ca),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The names of TLS versions, cipher suites and groups, and what is left of them for one listener.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// `server.tls.*` as they hold for one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,41 @@ pub struct Tls {
     pub groups: Vec<Group>,
     /// `ignore-client-order`.
     pub ignore_client_order: bool,
+    /// `client-auth` and `client-ca`; `None` where clients are not asked for a certificate.
+    pub client: Option<ClientAuth>,
+}
+
+/// How clients are asked for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// `client-ca`: PEM files with the roots that it may come from.
+    pub ca: Vec<PathBuf>,
+    /// `client-auth = "require"`: whoever shows none that can be verified is not served.
+    pub required: bool,
+}
+
+/// `client-auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientCertificates {
+    /// Nobody is asked.
+    None,
+    /// Who shows none that can be verified is served like anybody.
+    Optional,
+    /// Who shows none that can be verified is not served.
+    Require,
+}
+
+impl ClientCertificates {
+    pub(super) const ALL: [Self; 3] = [Self::None, Self::Optional, Self::Require];
+
+    /// The name used in the configuration.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::Require => "require",
+        }
+    }
 }
 
 /// A TLS version, by the name of the documents.

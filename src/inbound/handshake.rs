@@ -3,11 +3,13 @@
 //! Promises one deadline for the whole, and that the validation connection of an authority ends here: it carries nothing,
 //! and no protocol behind this ever sees it.
 
+use std::io;
+
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, rustls::server::Acceptor, server::TlsStream};
 
 use super::{
     World,
@@ -16,7 +18,7 @@ use super::{
 use crate::{
     config::Protection,
     net::close,
-    tls::{ACME_TLS, Facts, HandshakeFault, ServerSide, offered_version},
+    tls::{ACME_TLS, Facts, HandshakeFault, ServerSide, Unverified, offered_version},
 };
 
 /// Why a session came to nothing for want of a certificate, in the log.
@@ -40,26 +42,47 @@ pub(crate) async fn handshake(
         let seen = stream.peek(&mut hello).await.unwrap_or(0);
         record.client_tls = offered_version(&hello[..seen]);
         let _permit = world.handshakes.acquire().await;
-        TlsAcceptor::from(tls.config.clone()).accept(stream).await
+        accept(stream, tls).await
     });
     let mut stream = match shaken.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(failed(HandshakeFault::of(&error, record.client_tls), tls)),
         Err(_) => return Err(Ended(Outcome::Timeout, "handshake")),
     };
-    let facts = Facts::of(stream.get_ref().1);
+    let mut facts = Facts::of(stream.get_ref().1);
     if facts.version == "TLSv1.3" {
         // The part of the hello that said so may have come too late to be seen.
         record.client_tls = facts.version;
     }
     // RFC 8737 §4: nothing follows the handshake. Whether an older session was resumed changes nothing.
     let is_validation = facts.application.as_bytes() == ACME_TLS;
+    let known = if is_validation { Ok(None) } else { known(&stream, tls) };
+    facts.client = known.clone().unwrap_or_default();
     record.tls = Some(facts);
     if is_validation {
         close::close(&mut stream).await;
         return Err(Ended(Outcome::Ok, "acme-challenge"));
     }
+    if known.is_err() {
+        close::close(&mut stream).await;
+        return Err(Ended(Outcome::TlsFailed, HandshakeFault::BadClientCertificate.reason()));
+    }
     Ok(Box::new(stream))
+}
+
+/// Where every client has to show a certificate but an authority that validates, the two are told apart by what they ask
+/// for (RFC 8737 §3: an authority offers nothing else).
+async fn accept(stream: TcpStream, tls: &ServerSide) -> io::Result<TlsStream<TcpStream>> {
+    let Some(validation) = &tls.validation else { return TlsAcceptor::from(tls.config.clone()).accept(stream).await };
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let is_authority = start.client_hello().alpn().is_some_and(|offered| offered.eq([ACME_TLS]));
+    start.into_stream(if is_authority { validation.clone() } else { tls.config.clone() }).await
+}
+
+/// Whom the client's certificate names, looked at anew: a resumed session is asked for nothing, and what it was begun with
+/// may be good no more.
+fn known(stream: &TlsStream<TcpStream>, tls: &ServerSide) -> Result<Option<String>, Unverified> {
+    tls.clients.as_ref().map_or(Ok(None), |clients| clients.name(stream.get_ref().1))
 }
 
 fn failed(fault: HandshakeFault, tls: &ServerSide) -> Ended {

@@ -131,6 +131,7 @@ impl Drop for Record {
             group = %tls.group,
             client_tls = self.client_tls,
             resumed = tls.resumed,
+            client_cert = %Shown(tls.client.as_deref().unwrap_or_default()),
             user = %Shown(self.user.as_deref().unwrap_or_default()),
             backend = %self.backend,
             bytes_in = self.bytes_in,

@@ -26,4 +26,6 @@ pub struct Encryption<'a> {
     pub server_name: &'a str,
     /// The application protocol that was agreed on.
     pub application: &'a str,
+    /// The name in the client's certificate, where that was verified.
+    pub client: Option<&'a str>,
 }

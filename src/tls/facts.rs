@@ -19,6 +19,8 @@ pub struct Facts {
     pub group: String,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// The name in the client's certificate, where that could be verified.
+    pub client: Option<String>,
 }
 
 impl Facts {
@@ -40,6 +42,7 @@ impl Facts {
                 .map(|group| text(&group.name()).to_uppercase())
                 .unwrap_or_default(),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            client: None,
         }
     }
 
@@ -53,6 +56,7 @@ impl Facts {
             group: &self.group,
             server_name: &self.server_name,
             application: &self.application,
+            client: self.client.as_deref(),
         }
     }
 }

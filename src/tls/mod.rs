@@ -6,6 +6,7 @@
 mod certificate;
 mod challenges;
 mod client;
+mod client_certificates;
 mod facts;
 mod file;
 mod hello;
@@ -23,6 +24,7 @@ mod tickets;
 pub use certificate::{CertificateError, KeyKind, Loaded, load as load_certificate};
 pub use challenges::{ACME_TLS, ChallengeError, Challenges};
 pub use client::{ClientFault, ClientSide};
+pub use client_certificates::{ClientCertificates, Unverified};
 pub use facts::Facts;
 pub use file::{read as read_file, read_private as read_private_file};
 pub use hello::offered_version;

@@ -43,6 +43,12 @@ pub fn check_roots(config: &Config, problems: &mut Problems) {
         let ca = table.tls.iter().filter_map(|tls| tls.ca.as_deref()).next().unwrap_or_default();
         check(ca, &table.at, &format!("backend.{}.tls.ca", table.id));
     }
+    let listeners = config.listeners.values().map(|listener| (&listener.id, &listener.at, &listener.tls));
+    let http = config.http.values().map(|listener| (&listener.id, &listener.at, &listener.tls));
+    for (id, at, tls) in listeners.chain(http) {
+        let client = tls.iter().filter_map(|tls| tls.client.as_ref()).next();
+        check(client.map_or(&[], |client| &client.ca), at, &format!("server.listener.{id}.tls.client-ca"));
+    }
     for table in config.acme.values() {
         check(&table.ca, &table.at, &format!("acme.{}.ca", table.id));
     }

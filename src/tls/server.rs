@@ -10,11 +10,13 @@ use rustls::{
         CryptoProvider, SupportedKxGroup,
         aws_lc_rs::{self, cipher_suite, kx_group},
     },
-    server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    server::{
+        NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     version,
 };
 
-use super::{ACME_TLS, CertStore, Challenges, KeyKind, challenges::Validated};
+use super::{ACME_TLS, CertStore, Challenges, ClientCertificates, KeyKind, challenges::Validated};
 use crate::{
     config::{Cipher, Group, Tls, TlsVersion},
     proto::Protocol,
@@ -25,6 +27,10 @@ use crate::{
 pub struct ServerSide {
     /// What its handshakes negotiate.
     pub config: Arc<ServerConfig>,
+    /// The same for an authority that validates a name, where everybody else has to show a certificate.
+    pub validation: Option<Arc<ServerConfig>>,
+    /// What it asks of its clients' certificates; `None`: it asks for none.
+    pub clients: Option<ClientCertificates>,
     /// The certificates that they choose from.
     pub certificates: Arc<CertStore>,
     /// How long each may take.
@@ -49,25 +55,37 @@ impl ServerSide {
         // The last, so that whoever offers it beside another protocol is not taken for an authority.
         let known = applications.iter().copied().chain(challenges.is_some().then_some(ACME_TLS));
         let alpn = known.map(<[u8]>::to_vec).collect();
+        let is_validated = challenges.is_some();
         let resolver: Arc<dyn ResolvesServerCert> = match challenges {
             Some(challenges) => Arc::new(Validated::new(certificates.clone(), challenges)),
             None => certificates.clone(),
         };
-        let config = Arc::new(server_config(tls, alpn, resolver, tickets)?);
-        Ok(Self { config, certificates, timeout: tls.timeout })
+        let provider = Arc::new(provider(tls));
+        let make = |alpn, verifier| server_config(tls, &provider, alpn, resolver.clone(), tickets.clone(), verifier);
+        let nobody_asked = WebPkiClientVerifier::no_client_auth();
+        let clients = tls.client.as_ref().map(|auth| ClientCertificates::new(auth, provider.clone())).transpose()?;
+        let asked = clients.as_ref().map_or_else(|| nobody_asked.clone(), ClientCertificates::asked);
+        // RFC 8737: an authority shows no certificate of its own.
+        let validation = (is_validated && asked.client_auth_mandatory())
+            .then(|| make(vec![ACME_TLS.to_vec()], nobody_asked.clone()).map(Arc::new))
+            .transpose()?;
+        let config = Arc::new(make(alpn, asked)?);
+        Ok(Self { config, validation, clients, certificates, timeout: tls.timeout })
     }
 }
 
 fn server_config(
     tls: &Tls,
+    provider: &Arc<CryptoProvider>,
     alpn: Vec<Vec<u8>>,
     resolver: Arc<dyn ResolvesServerCert>,
     tickets: Arc<dyn ProducesTickets>,
+    verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, Error> {
     let versions: Vec<&'static SupportedProtocolVersion> = tls.versions.iter().copied().map(version_of).collect();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(tls)))
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);
     config.ignore_client_order = tls.ignore_client_order;
     config.alpn_protocols = alpn;
@@ -160,6 +178,10 @@ pub enum HandshakeFault {
     NotTls,
     /// The client did not like our certificate.
     CertificateRefused,
+    /// The client has shown no certificate, where it has to.
+    NoClientCertificate,
+    /// The client's certificate cannot be verified.
+    BadClientCertificate,
     /// The client sent an alert.
     Alert,
     /// The connection ended within the handshake.
@@ -196,6 +218,8 @@ impl HandshakeFault {
             ) => Self::NoCommonGroup,
             Error::PeerIncompatible(Peer::NoSignatureSchemesInCommon) => Self::NoCertificate,
             Error::General(text) if text.contains("no server certificate chain resolved") => Self::NoCertificate,
+            Error::NoCertificatesPresented => Self::NoClientCertificate,
+            Error::InvalidCertificate(_) => Self::BadClientCertificate,
             Error::NoApplicationProtocol => Self::WrongApplication,
             Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
                 Self::NotTls
@@ -223,6 +247,8 @@ impl HandshakeFault {
             Self::WrongApplication => "alpn-of-another-protocol",
             Self::NotTls => "not-tls",
             Self::CertificateRefused => "certificate-refused-by-client",
+            Self::NoClientCertificate => "no-client-certificate",
+            Self::BadClientCertificate => "client-certificate-not-verified",
             Self::Alert => "alert-from-client",
             Self::Truncated => "ended-within-handshake",
             Self::Broken => "broken-handshake",

@@ -6,7 +6,7 @@ use crate::config::{
     findings::{Findings, Key},
     resolve::{Plan, enabled_ciphers, left},
     setting::Given,
-    tls::{Cipher, Group, TlsVersion},
+    tls::{Cipher, ClientCertificates, Group, TlsVersion},
 };
 
 /// Checks `tls.*` of one listener.
@@ -17,6 +17,7 @@ pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
         if !versions.is_empty() {
             groups(plan, &versions, found);
         }
+        clients(plan, found);
     }
 }
 
@@ -50,6 +51,24 @@ fn disabled_but_required(plan: &Plan<'_>, enable: &Key, found: &mut Findings) {
         },
     };
     found.error(enable, format!("cannot be false while {require}"), "set tls.require = false as well, or leave TLS on");
+}
+
+/// Whoever is asked for a certificate has to come from somewhere, and roots that nobody is asked about are an oversight.
+fn clients(plan: &Plan<'_>, found: &mut Findings) {
+    let (auth, ca) = (&plan.tls.client_auth, &plan.tls.client_ca);
+    match (auth.given(), ca.given()) {
+        (Some(auth), roots)
+            if auth.value != ClientCertificates::None && roots.is_none_or(|roots| roots.value.is_empty()) =>
+        {
+            let right = "name a PEM file with the roots of your clients' certificates";
+            found.error(&auth.key, "needs tls.client-ca", right);
+        }
+        (None, Some(roots)) => {
+            let right = "say tls.client-auth = \"optional\" or \"require\"";
+            found.error(&roots.key, "has no effect without tls.client-auth", right);
+        }
+        _ => {}
+    }
 }
 
 /// The versions that are left; none where that has been reported.

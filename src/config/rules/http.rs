@@ -67,6 +67,8 @@ fn keys_of_tls(keys: &TlsKeys) -> impl Iterator<Item = &Key> {
         keys.disable_ciphers.key(),
         keys.disable_groups.key(),
         keys.ignore_client_order.key(),
+        keys.client_auth.key(),
+        keys.client_ca.key(),
     ];
     keys.into_iter().flatten()
 }

@@ -106,7 +106,8 @@ mod tests {
     const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 ID] ready\r\n";
 
     fn client(server_name: &str) -> Connection<'_> {
-        let tls = Encryption { version: "TLSv1.3", cipher: "".into(), group: "", server_name, application: "" };
+        let tls =
+            Encryption { version: "TLSv1.3", cipher: "".into(), group: "", server_name, application: "", client: None };
         Connection {
             source: "[2001:db8::7]:40000".parse().unwrap(),
             destination: "192.0.2.1:993".parse().unwrap(),

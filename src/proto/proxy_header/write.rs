@@ -53,15 +53,21 @@ const LONGEST_FIELD: usize = 255;
 /// The type of the field for the group, inside of that for TLS; the crate has no name for it.
 const GROUP: u8 = 0x26;
 
-/// No client certificate was verified, since none was asked for.
+/// What stands for a client certificate that was verified, and for none.
+const VERIFIED: u32 = 0;
 const NOT_VERIFIED: u32 = 1;
 
 fn fields<'a>(tls: &'a Encryption<'_>) -> Vec<Tlv<'a>> {
-    let mut about = SslInfo::new(true, false, false, NOT_VERIFIED);
+    // A name that is no name here would be none, or cut: the certificate is not told of then.
+    let client = tls.client.and_then(short);
+    let verified = if client.is_some() { VERIFIED } else { NOT_VERIFIED };
+    // Of a resumed session the certificate belongs to the session, and only that is asked of the field.
+    let mut about = SslInfo::new(true, client.is_some(), client.is_some(), verified);
     let inner = [
         short(tls.version).map(|text| Tlv::SslVersion(text.into())),
         short(&tls.cipher).map(|text| Tlv::SslCipher(text.into())),
         short(tls.group).map(|text| Tlv::Custom(GROUP, text.as_bytes().into())),
+        client.map(|text| Tlv::SslCn(text.into())),
     ];
     inner.into_iter().flatten().for_each(|field| about.append_tlv(field));
     let outer = [
@@ -89,6 +95,7 @@ mod tests {
         group: "X25519MLKEM768",
         server_name: "mail.example.org",
         application: "imap",
+        client: None,
     };
 
     fn connection(source: &str, destination: &str, tls: Option<Encryption<'static>>) -> Connection<'static> {

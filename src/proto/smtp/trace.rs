@@ -160,6 +160,7 @@ mod tests {
             group: "X25519MLKEM768",
             server_name: "",
             application: "",
+            client: None,
         };
         let source = source.parse().unwrap();
         let client = Connection { source, destination: source, tls: has_tls.then_some(tls) };

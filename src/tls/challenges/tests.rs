@@ -75,6 +75,7 @@ fn settings(ciphers: &[Cipher]) -> Tls {
         ciphers: ciphers.to_vec(),
         groups: Group::ALL.to_vec(),
         ignore_client_order: true,
+        client: None,
     }
 }
 
