@@ -201,10 +201,9 @@ fn bans_are_listed_and_lifted_and_outlive_a_reload_and_a_restart() {
     }
     is_banned(&gateway, "abuse");
     let listed = gateway.command(&["bans"]).text();
-    assert!(
-        listed.starts_with("127.0.0.7               abuse   until ") && listed.ends_with(" UTC (in 2 hours)\n"),
-        "{listed}"
-    );
+    assert!(listed.starts_with("127.0.0.7               abuse   until "), "{listed}");
+    // The next second is short of two hours.
+    assert!([" UTC (in 2 hours)\n", " UTC (in 1 hour)\n"].iter().any(|end| listed.ends_with(end)), "{listed}");
     let json: serde_json::Value = serde_json::from_str(&gateway.command(&["bans", "--json"]).text()).expect("JSON");
     assert_eq!((&json["bans"][0]["client"], &json["bans"][0]["reason"]), (&"127.0.0.7".into(), &"abuse".into()));
 
