@@ -31,6 +31,7 @@ use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot},
 };
 
+pub use self::descriptors::fits as descriptors_fit;
 use self::{
     checks::Checks,
     control::{Control, Signals},
@@ -39,7 +40,6 @@ use self::{
     sockets::{Held, Inherited, open},
     worker::Worker,
 };
-pub use self::{descriptors::fits as descriptors_fit, handover::TAKE_OVER};
 use crate::{
     acme::{self, Keepers, Report},
     admin::SocketError,

@@ -28,7 +28,7 @@ use super::sockets::{Inherited, Sockets};
 use crate::snapshot::Bind;
 
 /// What makes a process take over from the one that started it.
-pub const TAKE_OVER: &str = "--take-over";
+const TAKE_OVER: &str = "--take-over";
 
 /// What the new process says when it accepts.
 const READY: &[u8] = b"ready";
