@@ -432,6 +432,7 @@ fn nothing_is_limited_by_client_unless_the_file_says_so_and_nobody_who_is_exempt
     let rates = Fault::ALL.map(|fault| imaps.auto_ban.rate(fault));
     assert_eq!(rates, [rate(20, 3600), rate(5, 600), rate(100, 86_400), None]);
     assert_eq!(imaps.auto_ban.duration, seconds(7200));
+    assert_eq!((listener(&config, "smtp").pregreet, listener(&config, "imaps").pregreet), (Some(seconds(2)), None));
     assert_eq!(listener(&config, "imaps").timeouts.crowded, Some(seconds(2)));
     assert_eq!(listener(&good("minimal.toml"), "imaps").timeouts.crowded, None);
     let inside = listener(&config, "inside").protection;

@@ -61,6 +61,9 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     if listener.protocol.carries_mail() {
         explain_hygiene(text, &listener.hygiene);
     }
+    if let Some(patience) = listener.pregreet {
+        row(text, "pregreet", &spelled(patience));
+    }
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &timeouts(listener));
     row(text, "limit", &limits(&listener.limits));

@@ -67,6 +67,7 @@ pub(super) struct ListenerTable {
     pub(super) require_auth: Setting<bool>,
     pub(super) plaintext_auth: Setting<bool>,
     pub(super) redirect_https: Setting<bool>,
+    pub(super) pregreet: Setting<Duration>,
     pub(super) shared: SharedKeys,
 }
 
@@ -179,6 +180,7 @@ fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
         require_auth: table.switch("require-auth"),
         plaintext_auth: table.switch("plaintext-auth"),
         redirect_https: table.switch("redirect-https"),
+        pregreet: table.duration("pregreet"),
         shared: shared(table, |_| {}).0,
     }
 }

@@ -126,6 +126,8 @@ pub struct Listener {
     pub proxies: Proxies,
     /// What protects it from its clients.
     pub protection: Arc<Protection>,
+    /// `pregreet`: how long a client has to be silent before it is greeted.
+    pub pregreet: Option<Duration>,
     /// `max-connections`.
     pub max_connections: usize,
     /// `timeout.*`.

@@ -151,6 +151,7 @@ fn listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) -> Op
         plaintext_auth: table.plaintext_auth.value_or(false),
         proxies: proxies(plan, server),
         protection: protection(plan, server_table),
+        pregreet: table.pregreet.given().map(|patience| patience.value),
         max_connections: size(max_connections.value_or(8192)),
         timeouts: timeouts(&own.timeouts.or(&server.timeouts), protocol),
         limits: limits(&own.limits.or(&server.limits), protocol),

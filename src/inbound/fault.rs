@@ -4,7 +4,10 @@
 //! not trust, a version or cipher that it has not. A failed handshake never counts on `smtp`: old mail servers try TLS, fail,
 //! and deliver without it.
 
-use super::record::{Ended, Outcome};
+use super::{
+    record::{Ended, Outcome},
+    screening::SPOKE_FIRST,
+};
 use crate::{policy::bans::Fault, proto::Violation, tls::HandshakeFault};
 
 /// Rules that are broken on purpose, or by what is no mail client at all.
@@ -27,6 +30,7 @@ pub(super) fn of(ended: Ended, protocol: &str) -> Option<Fault> {
     let Ended(outcome, reason) = ended;
     let is_scan = match outcome {
         Outcome::Violation if ABUSE.iter().any(|violation| violation.reason() == reason) => return Some(Fault::Abuse),
+        Outcome::Violation if reason == SPOKE_FIRST => return Some(Fault::Abuse),
         Outcome::Timeout if reason == "before-tls" => return Some(Fault::Loiter),
         Outcome::Violation => reason == "tls-to-starttls-port",
         Outcome::Timeout => reason == "handshake",
@@ -46,6 +50,7 @@ mod tests {
             (Outcome::Violation, "http-request", Some(Fault::Abuse), Some(Fault::Abuse)),
             (Outcome::Violation, "bytes-behind-starttls", Some(Fault::Abuse), Some(Fault::Abuse)),
             (Outcome::Violation, "too-many-errors", Some(Fault::Abuse), Some(Fault::Abuse)),
+            (Outcome::Violation, "spoke-before-greeting", Some(Fault::Abuse), Some(Fault::Abuse)),
             // Of a message, which an honest server may pass on.
             (Outcome::Violation, "bare-newline", None, None),
             (Outcome::Violation, "bad-proxy-header", None, None),

@@ -9,6 +9,7 @@ pub(crate) mod handshake;
 pub mod occupancy;
 pub(crate) mod proxied;
 pub(crate) mod record;
+mod screening;
 pub mod session;
 mod world;
 

@@ -21,6 +21,7 @@ mod hygiene;
 mod places;
 mod plaintext;
 mod proxies;
+mod screening;
 
 /// Notes all that does not fit together.
 pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
@@ -34,6 +35,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         backends::check_choice(plan, file, found);
         proxies::check(plan, found);
         backend_tls::check_port(plan, found);
+        screening::check(plan, found);
     }
     places::check(plans, found);
     backends::check(file, plans, found);

@@ -28,6 +28,9 @@ pub(super) const NO_UTF8: &str = "553 5.6.7 Letters beyond ASCII need SMTPUTF8, 
 pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
 pub(super) const NO_PARAMETER: &str = "555 5.5.4 Parameter not offered\r\n";
 
+/// For a client that speaks before it is greeted (RFC 5321 §3.1).
+pub const SPOKE_FIRST: &str = "554 5.5.1 A client waits for the greeting, closing\r\n";
+
 pub(super) const CLOSING: &str = "421 4.3.2 Connection to the mail server lost, closing\r\n";
 pub(super) const UNAVAILABLE: &str = "421 4.3.2 Mail server not available, try again later\r\n";
 pub(super) const EXTENSION_GONE: &str = "421 4.3.2 An extension offered before is not available, try again later\r\n";
