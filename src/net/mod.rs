@@ -4,6 +4,7 @@ pub mod close;
 pub mod connect;
 pub mod dns;
 pub mod drive;
+pub(crate) mod exchange;
 pub mod listen;
 pub mod relay;
 pub mod stage;

@@ -6,7 +6,6 @@
 //! by guessing from the name.
 
 mod error;
-mod exchange;
 mod exec;
 mod message;
 mod place;

@@ -12,10 +12,12 @@ use tokio::time::timeout;
 
 use super::{
     DnsError,
-    exchange::exchange,
-    message::{Ask, Signed, Whole},
+    message::{Ask, Signed},
 };
-use crate::config::{Rfc2136, TsigAlgorithm};
+use crate::{
+    config::{Rfc2136, TsigAlgorithm},
+    net::exchange::{Whole, exchange, random_id},
+};
 
 /// The name server that updates go to.
 pub(super) struct Primary<'a> {
@@ -44,13 +46,6 @@ impl<'a> Primary<'a> {
         signed.judge(&mut reply, now()).map_err(refused)?;
         Ok(reply)
     }
-}
-
-/// The number of a request: together with the port it keeps others from answering in the server's place.
-pub(super) fn random_id() -> u16 {
-    let mut id = [0; 2];
-    aws_lc_rs::rand::fill(&mut id).expect("the system has random numbers");
-    u16::from_be_bytes(id)
 }
 
 /// A clock that is set before 1970 is at its beginning; the server will say so.

@@ -19,12 +19,14 @@ use tokio::{
 };
 
 use super::{
-    exchange::exchange,
     message::{Ask, Owner, Text, addresses, name_servers, shows},
     place::Place,
-    primary::{Primary, random_id},
+    primary::Primary,
 };
-use crate::config::Dns01;
+use crate::{
+    config::Dns01,
+    net::exchange::{exchange, random_id},
+};
 
 /// Name servers of a zone, and addresses of each, that are asked at most. Zones have two to six.
 const SERVERS: usize = 16;

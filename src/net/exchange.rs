@@ -13,7 +13,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::message::{Whole, answers};
+/// A message that is complete.
+pub(crate) type Whole = Message<Vec<u8>>;
 
 /// The longest message by UDP, without EDNS.
 const DATAGRAM: usize = 512;
@@ -25,7 +26,7 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What the system says, or that what comes by TCP is no reply to the request.
-pub(super) async fn exchange(server: SocketAddr, tcp: bool, request: &Whole) -> io::Result<Whole> {
+pub(crate) async fn exchange(server: SocketAddr, tcp: bool, request: &Whole) -> io::Result<Whole> {
     if !tcp && request.as_slice().len() <= DATAGRAM {
         let reply = by_udp(server, request).await?;
         if !reply.header().tc() {
@@ -75,21 +76,64 @@ async fn by_tcp(server: SocketAddr, request: &Whole) -> io::Result<Whole> {
     reply.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what it says is no reply to the request"))
 }
 
+/// The number of a request: together with the port it keeps others from answering in the server's place.
+pub(crate) fn random_id() -> u16 {
+    let mut id = [0; 2];
+    aws_lc_rs::rand::fill(&mut id).expect("the system has random numbers");
+    u16::from_be_bytes(id)
+}
+
+/// Whether `reply` is one to `request`. Some refusals leave the question out.
+pub(crate) fn answers(reply: &Whole, request: &Whole) -> bool {
+    let (ours, theirs) = (request.header(), reply.header());
+    theirs.qr()
+        && theirs.id() == ours.id()
+        && theirs.opcode() == ours.opcode()
+        && (reply.header_counts().qdcount() == 0 || reply.question() == request.question())
+}
+
 #[cfg(test)]
 mod tests {
-    use domain::base::{MessageBuilder, Name, Rtype, iana::Rcode};
+    use domain::base::{
+        MessageBuilder, Name, Rtype,
+        iana::{Opcode, Rcode},
+    };
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::acme::dns::message::Ask;
 
     fn request(id: u16) -> Whole {
-        let name = Name::vec_from_str("example.org").unwrap();
-        Ask::Records(&name, Rtype::TXT).compose(id).into_message()
+        request_for("example.org", id)
+    }
+
+    fn request_for(name: &str, id: u16) -> Whole {
+        let name: Name<Vec<u8>> = Name::vec_from_str(name).unwrap();
+        let mut message = MessageBuilder::new_vec();
+        message.header_mut().set_id(id);
+        let mut question = message.question();
+        question.push((name, Rtype::TXT)).unwrap();
+        question.into_message()
     }
 
     fn reply(request: &Whole, code: Rcode) -> Vec<u8> {
         MessageBuilder::new_vec().start_answer(request, code).unwrap().finish()
+    }
+
+    #[test]
+    fn only_a_reply_to_this_very_request_is_one() {
+        let request = request(7);
+        let answered = |to: &Whole| Whole::from_octets(reply(to, Rcode::NOERROR)).unwrap();
+        assert!(answers(&answered(&request), &request));
+        assert!(!answers(&request, &request), "an echo");
+        assert!(!answers(&answered(&request_for("example.org", 8)), &request), "another number");
+        assert!(!answers(&answered(&request_for("example.net", 7)), &request), "another question");
+        let mut notice = answered(&request);
+        notice.header_mut().set_opcode(Opcode::NOTIFY);
+        assert!(!answers(&notice, &request), "another kind of request");
+        let mut bare = MessageBuilder::new_vec();
+        bare.header_mut().set_id(7);
+        bare.header_mut().set_qr(true);
+        assert!(answers(&bare.into_message(), &request), "a refusal without the question");
     }
 
     async fn server() -> (UdpSocket, SocketAddr) {
