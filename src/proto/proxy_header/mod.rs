@@ -12,7 +12,7 @@ mod read;
 mod write;
 
 pub use read::{Broken, Header, LONGEST, extent, read};
-pub use write::write;
+pub use write::{names_client, write};
 
 /// The version of a header that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

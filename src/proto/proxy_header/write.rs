@@ -57,9 +57,14 @@ const GROUP: u8 = 0x26;
 const VERIFIED: u32 = 0;
 const NOT_VERIFIED: u32 = 1;
 
+/// Whether the header of version 2 for a connection tells whose certificate the client has.
+#[must_use]
+pub fn names_client(connection: &Connection<'_>) -> bool {
+    connection.tls.as_ref().and_then(client_name).is_some()
+}
+
 fn fields<'a>(tls: &'a Encryption<'_>) -> Vec<Tlv<'a>> {
-    // A name that is no name here would be none, or cut: the certificate is not told of then.
-    let client = tls.client.and_then(short);
+    let client = client_name(tls);
     let verified = if client.is_some() { VERIFIED } else { NOT_VERIFIED };
     // Of a resumed session the certificate belongs to the session, and only that is asked of the field.
     let mut about = SslInfo::new(true, client.is_some(), client.is_some(), verified);
@@ -76,6 +81,12 @@ fn fields<'a>(tls: &'a Encryption<'_>) -> Vec<Tlv<'a>> {
         Some(Tlv::Ssl(about)),
     ];
     outer.into_iter().flatten().collect()
+}
+
+/// The name in the client's certificate. One that the field has no room for, or that a backend might cut at a control
+/// character, would be none there, or somebody else's: the certificate is not told of then.
+fn client_name<'a>(tls: &Encryption<'a>) -> Option<&'a str> {
+    tls.client.and_then(short).filter(|name| !name.contains(char::is_control))
 }
 
 fn short(text: &str) -> Option<&str> {
@@ -141,6 +152,27 @@ mod tests {
         let plain = write(Version::V2, Some(&connection("192.0.2.7:40000", "192.0.2.1:25", None)));
         assert_eq!(plain.len(), 16 + 12);
         assert_eq!(write(Version::V2, None), b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00");
+    }
+
+    #[test]
+    fn a_certificate_is_told_of_by_a_name_that_cannot_become_anothers() {
+        let named = |name| {
+            let tls = Some(Encryption { client: name, ..TLS });
+            let connection = connection("192.0.2.7:40000", "192.0.2.1:25", tls);
+            let header = write(Version::V2, Some(&connection));
+            let told = header.windows(3 + 3).any(|field| field == b"\x22\x00\x03ann");
+            // The field of TLS: its flags, and what came of the certificate.
+            let at = header.windows(2).position(|start| start == [0x20, 0]).unwrap();
+            let verified = header[at + 3..at + 8] == [7, 0, 0, 0, 0];
+            assert_eq!(verified, names_client(&connection), "{name:?}");
+            (told, verified)
+        };
+        assert_eq!(named(Some("ann")), (true, true));
+        let long: &'static str = "x".repeat(256).leak();
+        for name in [None, Some(""), Some("ann\0.example.org"), Some("ann\n"), Some("ann\u{85}"), Some(long)] {
+            assert_eq!(named(name), (false, false), "{name:?}");
+        }
+        assert!(!names_client(&connection("192.0.2.7:40000", "192.0.2.1:25", None)));
     }
 
     #[test]
