@@ -156,9 +156,7 @@ impl Stage {
     fn open(transcript: &Transcript) -> Self {
         let session = match &transcript.cast {
             Cast::Greeter => Session::Greeter(GreeterSession::new(&transcript.settings)),
-            Cast::Filter(start, encrypted) => {
-                Session::Filter(FilterSession::new(&transcript.settings, start.clone(), *encrypted))
-            }
+            Cast::Filter(start, leg) => Session::Filter(FilterSession::new(&transcript.settings, start.clone(), *leg)),
         };
         Self { session, unread: Vec::new(), half_close: None, cut_told: false }
     }

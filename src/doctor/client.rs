@@ -12,7 +12,7 @@ use crate::{
         dns::Resolver,
         relay::{self, Pace, Said},
     },
-    proto::{self, Complaint, Input, Outcome, Protocol, Start, Step},
+    proto::{self, Complaint, Input, Leg, Outcome, Protocol, Start, Step},
     snapshot::Mail,
     telemetry::Told,
 };
@@ -58,7 +58,7 @@ pub(super) async fn before_tls(mail: &Mail, resolver: Option<&Resolver>) -> Opti
 /// Goes through a session to where its client knows what it is offered, and ends it.
 pub(super) async fn inside_tls(mail: &Mail, reached: Reached) -> Seen {
     let (ours, mut theirs) = tokio::io::duplex(PIPE);
-    let filter = proto::filter(&mail.settings, Start::Greeting, true);
+    let filter = proto::filter(&mail.settings, Start::Greeting, Leg::Tls);
     let (_running, mut stage) = watch::channel(Stage::Running);
     let said = Said { by_backend: reached.greeting, by_client: Vec::new() };
     // Nobody logs in.

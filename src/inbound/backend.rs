@@ -122,6 +122,14 @@ impl Backend {
         self.config.is_told(Identity::Received, self.protocol)
     }
 
+    /// Whether the backend knows the client by its certificate. One that is shown mailward's own might take the client for
+    /// mailward, as Dovecot does, whatever the header says.
+    #[must_use]
+    pub fn knows(&self, client: &Connection<'_>) -> bool {
+        let is_told = self.config.proxy_header() == Some(Version::V2) && proxy_header::names_client(client);
+        is_told && self.config.tls.as_ref().is_none_or(|tls| tls.own.is_none())
+    }
+
     /// Whether a client can be told at once that there is nobody for it: every address is left out.
     #[must_use]
     pub fn is_down(&self) -> bool {

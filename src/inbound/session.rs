@@ -37,7 +37,7 @@ use crate::{
         relay::{self, Pace, Said},
     },
     proto::{
-        self, Complaint, Connection, Farewell, Filter, Greeter, Input, Opening, Protocol, RefusedLogin, Start,
+        self, Complaint, Connection, Farewell, Filter, Greeter, Input, Leg, Opening, Protocol, RefusedLogin, Start,
         smtp::Trace,
     },
     snapshot::Mail,
@@ -227,13 +227,17 @@ impl Visit {
         input: Vec<u8>,
         destination: SocketAddr,
     ) -> Result<Joined, Ended> {
-        let encrypted = matches!(client, Client::Tls(_));
         let tls = self.record.tls.as_ref().map(Facts::encryption);
         let connection = Connection { source: self.record.peer, destination, tls };
         let dialled = timeout_at(self.patience(), self.mail.backend.dial(&self.world.resolver, &connection)).await;
         let ended = match dialled {
             Ok(Ok(Dialled { stream, greeting, hold })) => {
-                let mut filter = proto::filter(&self.mail.settings, start, encrypted);
+                let leg = match client {
+                    Client::Plain(_) => Leg::Plaintext,
+                    Client::Tls(_) if self.mail.backend.knows(&connection) => Leg::Certified,
+                    Client::Tls(_) => Leg::Tls,
+                };
+                let mut filter = proto::filter(&self.mail.settings, start, leg);
                 if self.mail.backend.is_traced() {
                     filter.trace(Trace::new(&connection, self.record.session, date_and_time));
                 }

@@ -2,6 +2,25 @@
 
 use std::{borrow::Cow, net::SocketAddr};
 
+/// How a client's leg is secured, as far as that decides what the client is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// Not at all.
+    Plaintext,
+    /// By TLS.
+    Tls,
+    /// By TLS, with a certificate of the client's that was verified, and the backend has been told of the name in it.
+    Certified,
+}
+
+impl Leg {
+    /// Whether it is TLS.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        !matches!(self, Self::Plaintext)
+    }
+}
+
 /// A client's connection.
 #[derive(Clone, Debug)]
 pub struct Connection<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::smtp::{Guard, Hygiene};
 use super::{
-    Complaint, Ending, Farewell, Filter, Flow, Input, Limits, Outcome, Protocol, Settings, Start, Step, Violation,
+    Complaint, Ending, Farewell, Filter, Flow, Input, Leg, Limits, Outcome, Protocol, Settings, Start, Step, Violation,
     Wire, filter, greeter, greeting_end,
 };
 
@@ -91,8 +91,17 @@ pub(super) struct Session {
 impl Session {
     /// A session whose backend has greeted.
     pub(super) fn new(settings: Settings, start: Start, greeting: &[u8]) -> Self {
+        Self::with(settings, start, Leg::Tls, greeting)
+    }
+
+    /// The same with a client whose certificate the backend was told of.
+    pub(super) fn certified(protocol: Protocol, greeting: &[u8]) -> Self {
+        Self::with(settings(protocol), Start::Greeted, Leg::Certified, greeting)
+    }
+
+    fn with(settings: Settings, start: Start, leg: Leg, greeting: &[u8]) -> Self {
         let mut session = Self {
-            filter: filter(&Arc::new(settings.clone()), start, true),
+            filter: filter(&Arc::new(settings.clone()), start, leg),
             from_client: Vec::new(),
             from_backend: Vec::new(),
             to_client: Vec::new(),

@@ -32,7 +32,7 @@ pub mod upgrade;
 
 pub use before_tls::{Greeter, Opening, Outcome, Step};
 pub use complaint::Complaint;
-pub use connection::{Connection, Encryption};
+pub use connection::{Connection, Encryption, Leg};
 pub use ending::{Ending, Farewell, Violation};
 pub use input::{Emptied, Input};
 pub use inside_tls::{Filter, Flow, Phase, RefusedLogin, Start, Wire};
@@ -198,17 +198,15 @@ pub fn greeter(settings: &Arc<Settings>) -> Box<dyn Greeter> {
     }
 }
 
-/// The filter of a listener's protocol. `encrypted` says whether the client's leg is TLS.
+/// The filter of a listener's protocol, for a client whose leg is this.
 #[must_use]
-pub fn filter(settings: &Arc<Settings>, start: Start, encrypted: bool) -> Box<dyn Filter> {
+pub fn filter(settings: &Arc<Settings>, start: Start, leg: Leg) -> Box<dyn Filter> {
     let settings = settings.clone();
     match settings.protocol {
-        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
-            Box::new(smtp::SmtpFilter::new(settings, start, encrypted))
-        }
-        Protocol::Imap => Box::new(imap::ImapFilter::new(settings, start, encrypted)),
-        Protocol::Pop3 => Box::new(pop3::Pop3Filter::new(settings, start, encrypted)),
-        Protocol::ManageSieve => Box::new(sieve::SieveFilter::new(settings, start, encrypted)),
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => Box::new(smtp::SmtpFilter::new(settings, start, leg)),
+        Protocol::Imap => Box::new(imap::ImapFilter::new(settings, start, leg)),
+        Protocol::Pop3 => Box::new(pop3::Pop3Filter::new(settings, start, leg)),
+        Protocol::ManageSieve => Box::new(sieve::SieveFilter::new(settings, start, leg)),
     }
 }
 

@@ -8,6 +8,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::{memchr, memrchr};
 
+use super::Leg;
+
 /// The longest name that is kept, in bytes; the rest of it is cut off.
 const LONGEST_NAME: usize = 256;
 
@@ -19,19 +21,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Whether a mechanism may be shown to a client: not those that bind to the TLS channel (`-PLUS`), which
-/// ends here, and not EXTERNAL, since no client certificate is passed on.
+/// Whether a mechanism may be shown to a client: not those that bind to the TLS channel (`-PLUS`), which ends here.
+/// RFC 4422 appendix A.1: with EXTERNAL the backend lets in whom it knows by other means; where those do not tell it of
+/// the client, they may tell it of mailward.
 #[must_use]
-pub fn passes(mechanism: &[u8]) -> bool {
+pub fn passes(mechanism: &[u8], leg: Leg) -> bool {
     let plus = mechanism.len() >= 5 && mechanism[mechanism.len() - 5..].eq_ignore_ascii_case(b"-PLUS");
-    !plus && !mechanism.eq_ignore_ascii_case(b"EXTERNAL")
+    !plus && (leg == Leg::Certified || !mechanism.eq_ignore_ascii_case(b"EXTERNAL"))
 }
 
 /// Whether a client may ask for a mechanism, as far as that is mailward's to say. What is no name of one never goes on:
 /// a server that ends words elsewhere could find EXTERNAL at its front.
 #[must_use]
-pub fn may_be_asked_for(mechanism: &[u8]) -> bool {
-    is_mechanism(mechanism) && passes(mechanism)
+pub fn may_be_asked_for(mechanism: &[u8], leg: Leg) -> bool {
+    is_mechanism(mechanism) && passes(mechanism, leg)
 }
 
 /// RFC 4422 §3.1, in either case.
@@ -41,8 +44,9 @@ pub fn is_mechanism(word: &[u8]) -> bool {
 }
 
 /// The mechanisms of a list separated by blanks that [`passes`] lets through, as they were written.
-pub fn passing(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|byte| matches!(byte, b' ' | b'\t')).filter(|mechanism| !mechanism.is_empty() && passes(mechanism))
+pub fn passing(list: &[u8], leg: Leg) -> impl Iterator<Item = &[u8]> {
+    let words = list.split(|byte| matches!(byte, b' ' | b'\t'));
+    words.filter(move |mechanism| !mechanism.is_empty() && passes(mechanism, leg))
 }
 
 /// Whom the client says it is, in an exchange whose lines were `responses`: still in base64, the initial
@@ -53,7 +57,8 @@ pub fn passing(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn user(mechanism: &[u8], responses: &[Vec<u8>]) -> Option<String> {
     let name = match mechanism.to_ascii_uppercase().as_slice() {
         b"PLAIN" => plain(&decode(responses.first()?)?),
-        b"LOGIN" => decode(responses.first()?),
+        // RFC 4422 appendix A.1: of EXTERNAL it is whom the client wants to be taken for, and may be empty.
+        b"LOGIN" | b"EXTERNAL" => decode(responses.first()?),
         b"XOAUTH2" => xoauth2(&decode(responses.first()?)?),
         b"OAUTHBEARER" => oauthbearer(&decode(responses.first()?)?),
         b"CRAM-MD5" => cram_md5(&decode(responses.last()?)?),
@@ -163,25 +168,35 @@ mod tests {
     }
 
     #[test]
-    fn channel_binding_and_external_do_not_pass() {
-        assert!(!passes(b"SCRAM-SHA-256-PLUS"));
-        assert!(!passes(b"scram-sha-1-plus"));
-        assert!(!passes(b"External"));
-        assert!(passes(b"SCRAM-SHA-256"));
-        assert!(passes(b"PLUS"));
+    fn channel_binding_does_not_pass() {
+        for leg in [Leg::Plaintext, Leg::Tls, Leg::Certified] {
+            assert!(!passes(b"SCRAM-SHA-256-PLUS", leg));
+            assert!(!passes(b"scram-sha-1-plus", leg));
+            assert!(passes(b"SCRAM-SHA-256", leg));
+            assert!(passes(b"PLUS", leg));
+        }
+    }
+
+    #[test]
+    fn external_passes_with_a_certificate_alone() {
+        for (leg, may_pass) in [(Leg::Plaintext, false), (Leg::Tls, false), (Leg::Certified, true)] {
+            assert_eq!(passes(b"External", leg), may_pass, "{leg:?}");
+            assert_eq!(may_be_asked_for(b"EXTERNAL", leg), may_pass, "{leg:?}");
+            assert_eq!(passing(b"PLAIN EXTERNAL", leg).count(), 1 + usize::from(may_pass), "{leg:?}");
+        }
     }
 
     #[test]
     fn what_is_no_mechanisms_name_is_not_asked_for() {
-        for word in ["EXTERNAL\t=", "EXTERNAL ", "EXTERNAL\x0b", "EXTERNAL\"", "", "PL\u{e4}IN", "external"] {
-            assert!(!may_be_asked_for(word.as_bytes()), "{word:?}");
+        for word in ["EXTERNAL\t=", "EXTERNAL ", "EXTERNAL\x0b", "EXTERNAL\"", "", "PL\u{e4}IN"] {
+            assert!(!may_be_asked_for(word.as_bytes(), Leg::Certified), "{word:?}");
         }
-        assert!(may_be_asked_for(b"scram-sha-256") && may_be_asked_for(b"KERBEROS_V4"));
+        assert!(may_be_asked_for(b"scram-sha-256", Leg::Tls) && may_be_asked_for(b"KERBEROS_V4", Leg::Tls));
     }
 
     #[test]
     fn a_list_loses_what_does_not_pass_and_nothing_else() {
-        let kept: Vec<&[u8]> = passing(b" PLAIN  EXTERNAL\tLogin SCRAM-SHA-1-PLUS ").collect();
+        let kept: Vec<&[u8]> = passing(b" PLAIN  EXTERNAL\tLogin SCRAM-SHA-1-PLUS ", Leg::Tls).collect();
         assert_eq!(kept, [b"PLAIN".as_slice(), b"Login"]);
     }
 
@@ -205,6 +220,14 @@ mod tests {
     fn login_names_the_first_response() {
         assert_eq!(named("LOGIN", &[b"tim", b"secret"]).as_deref(), Some("tim"));
         assert_eq!(named("LOGIN", &[b"", b"secret"]), None);
+    }
+
+    #[test]
+    fn external_names_whom_the_client_wants_to_be_taken_for() {
+        assert_eq!(named("External", &[b"tim"]).as_deref(), Some("tim"));
+        assert_eq!(named("EXTERNAL", &[b""]), None, "the name in the certificate says who it is");
+        assert_eq!(user(b"EXTERNAL", &[b"=".to_vec()]), None, "the same, in the command");
+        assert_eq!(user(b"EXTERNAL", &[b"*".to_vec()]), None);
     }
 
     #[test]

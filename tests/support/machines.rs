@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use mailward::proto::{
-    self, Complaint, Ending, Farewell, Filter, Flow, Greeter, Input, Opening, Outcome, Phase, Protocol, Settings,
+    self, Complaint, Ending, Farewell, Filter, Flow, Greeter, Input, Leg, Opening, Outcome, Phase, Protocol, Settings,
     Start, Step, Violation, Wire, smtp::Extensions,
 };
 
@@ -157,9 +157,9 @@ pub(crate) struct FilterSession {
 
 impl FilterSession {
     /// A session whose backend has not greeted yet.
-    pub(crate) fn new(settings: &Arc<Settings>, start: Start, encrypted: bool) -> Self {
+    pub(crate) fn new(settings: &Arc<Settings>, start: Start, leg: Leg) -> Self {
         Self {
-            machine: proto::filter(settings, start, encrypted),
+            machine: proto::filter(settings, start, leg),
             protocol: settings.protocol,
             client: Side::new(),
             backend: Side::new(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mailward::proto::{
-    Farewell, Limits, Opening, Protocol, Settings, Start,
+    Farewell, Leg, Limits, Opening, Protocol, Settings, Start,
     smtp::{BareNewline, DomainPattern, Extensions, Guard, Hygiene},
 };
 
@@ -27,7 +27,7 @@ pub(crate) enum Cast {
     /// Before TLS.
     Greeter,
     /// Inside TLS, or in permitted plaintext.
-    Filter(Start, bool),
+    Filter(Start, Leg),
 }
 
 /// Something that happens, and all that must come of it.
@@ -179,7 +179,7 @@ struct Reader {
     settings: Settings,
     cast: Option<Cast>,
     start: Start,
-    encrypted: Option<bool>,
+    leg: Option<Leg>,
     whole_only: bool,
     boundary: bool,
     scenes: Vec<Scene>,
@@ -191,7 +191,7 @@ impl Reader {
             settings: default_settings(protocol),
             cast: None,
             start: Start::Greeting,
-            encrypted: None,
+            leg: None,
             whole_only: false,
             boundary: false,
             scenes: vec![Scene { line: 1, cause: Cause::Opening, expected: Vec::new() }],
@@ -234,11 +234,11 @@ impl Reader {
         let hygiene = &mut self.settings.hygiene;
         match key {
             "greeter" => self.cast = Some(Cast::Greeter),
-            "filter" => self.cast = Some(Cast::Filter(Start::Greeting, true)),
+            "filter" => self.cast = Some(Cast::Filter(Start::Greeting, Leg::Tls)),
             "whole-only" => self.whole_only = true,
             "start" => self.start = start(value)?,
             "offered" => offer(&mut self.start, value)?,
-            "encrypted" => self.encrypted = Some(yes(value)?),
+            "leg" => self.leg = Some(leg(value)?),
             "require" => self.settings.require = yes(value)?,
             "plaintext-auth" => self.settings.plaintext_auth = yes(value)?,
             "require-auth" => guard.require_auth = yes(value)?,
@@ -285,8 +285,9 @@ impl Reader {
         let cast = match self.cast.ok_or((1, "it names neither `@ greeter` nor `@ filter`".to_owned()))? {
             Cast::Greeter => Cast::Greeter,
             Cast::Filter(..) => {
-                let encrypted = self.encrypted.unwrap_or(!matches!(self.start, Start::Opened(_)));
-                Cast::Filter(self.start, encrypted)
+                let plaintext = matches!(self.start, Start::Opened(_));
+                let leg = self.leg.unwrap_or(if plaintext { Leg::Plaintext } else { Leg::Tls });
+                Cast::Filter(self.start, leg)
             }
         };
         let settings = Arc::new(self.settings);
@@ -300,6 +301,15 @@ fn yes(value: &str) -> Result<bool, String> {
 
 fn number(value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("`{value}` is no number"))
+}
+
+fn leg(name: &str) -> Result<Leg, String> {
+    match name {
+        "plaintext" => Ok(Leg::Plaintext),
+        "tls" => Ok(Leg::Tls),
+        "certified" => Ok(Leg::Certified),
+        _ => Err(format!("`{name}` is no leg")),
+    }
 }
 
 fn bare_newline(name: &str) -> Result<BareNewline, String> {

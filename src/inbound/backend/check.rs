@@ -24,7 +24,7 @@ use crate::{
         dns::Resolver,
     },
     policy::health::WHOLE,
-    proto::{self, Flow, Start, Wire},
+    proto::{self, Flow, Leg, Start, Wire},
     telemetry::Told,
 };
 
@@ -105,7 +105,7 @@ impl Backend {
     /// Whether a client would get on behind this greeting.
     #[must_use]
     pub fn is_welcome(&self, greeting: &[u8]) -> bool {
-        let mut filter = proto::filter(&self.settings, Start::Greeting, true);
+        let mut filter = proto::filter(&self.settings, Start::Greeting, Leg::Tls);
         matches!(filter.greeting(greeting, &mut Wire::default()), Flow::Consume(_))
     }
 }

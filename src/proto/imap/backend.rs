@@ -133,7 +133,7 @@ impl ImapFilter {
     /// The line for the client where it holds a capability list, which is remembered.
     fn screened(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let (before, list, after) = response::around_list(text)?;
-        let screened = capability::screen(list, self.logins_pass);
+        let screened = capability::screen(list, self.logins_pass, self.leg);
         if screened.login_disabled {
             self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }

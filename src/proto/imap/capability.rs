@@ -5,7 +5,7 @@
 //! Nothing is added, and what stays keeps its order.
 
 use super::permit::Plus;
-use crate::proto::sasl;
+use crate::proto::{Leg, sasl};
 
 /// What the backend offers of the things that mailward has to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,14 +52,15 @@ pub(super) struct Screened {
     pub(super) login_disabled: bool,
 }
 
-/// Looks through a list. `logins_pass`: the client may log in, whatever the backend says of its own leg.
-pub(super) fn screen(list: &[u8], logins_pass: bool) -> Screened {
+/// Looks through a list for a client whose leg is this. `logins_pass`: it may log in, whatever the backend says of its
+/// own leg.
+pub(super) fn screen(list: &[u8], logins_pass: bool, leg: Leg) -> Screened {
     let mut screened =
         Screened { list: Vec::with_capacity(list.len()), offer: Offer::default(), login_disabled: false };
     for word in list.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()) {
         let login_disabled = word.eq_ignore_ascii_case(b"LOGINDISABLED");
         screened.login_disabled |= login_disabled;
-        if is_hidden(word) || (login_disabled && logins_pass) {
+        if is_hidden(word, leg) || (login_disabled && logins_pass) {
             continue;
         }
         screened.list.push(b' ');
@@ -69,10 +70,10 @@ pub(super) fn screen(list: &[u8], logins_pass: bool) -> Screened {
     screened
 }
 
-fn is_hidden(word: &[u8]) -> bool {
+fn is_hidden(word: &[u8], leg: Leg) -> bool {
     const HIDDEN: [&[u8]; 4] = [b"STARTTLS", b"UNAUTHENTICATE", b"XCLIENT", b"XFORWARD"];
     match word.split_at_checked(5) {
-        Some((auth, mechanism)) if auth.eq_ignore_ascii_case(b"AUTH=") => !sasl::passes(mechanism),
+        Some((auth, mechanism)) if auth.eq_ignore_ascii_case(b"AUTH=") => !sasl::passes(mechanism, leg),
         _ => HIDDEN.iter().any(|hidden| word.eq_ignore_ascii_case(hidden)),
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     fn list(list: &str) -> String {
-        String::from_utf8(screen(list.as_bytes(), true).list).unwrap()
+        String::from_utf8(screen(list.as_bytes(), true, Leg::Tls).list).unwrap()
     }
 
     #[test]
@@ -99,20 +100,27 @@ mod tests {
     }
 
     #[test]
+    fn a_client_with_a_certificate_is_offered_to_log_in_by_it() {
+        let screened = screen(b"IMAP4rev1 AUTH=External AUTH=SCRAM-SHA-256-PLUS", true, Leg::Certified);
+        assert_eq!(screened.list, b" IMAP4rev1 AUTH=External");
+        assert!(screened.offer.has_mechanism(b"EXTERNAL"));
+    }
+
+    #[test]
     fn logindisabled_is_noticed_and_stays_where_no_login_passes() {
-        assert!(screen(b"IMAP4rev1 logindisabled", true).login_disabled);
-        assert_eq!(screen(b"IMAP4rev1 logindisabled", false).list, b" IMAP4rev1 logindisabled");
-        assert!(!screen(b"IMAP4rev1", true).login_disabled);
+        assert!(screen(b"IMAP4rev1 logindisabled", true, Leg::Tls).login_disabled);
+        assert_eq!(screen(b"IMAP4rev1 logindisabled", false, Leg::Plaintext).list, b" IMAP4rev1 logindisabled");
+        assert!(!screen(b"IMAP4rev1", true, Leg::Tls).login_disabled);
     }
 
     #[test]
     fn the_offer_is_what_stands_on_the_list() {
-        let offer = screen(b"IMAP4rev1 LITERAL- sasl-ir Id AUTH=plain AUTH=EXTERNAL", true).offer;
+        let offer = screen(b"IMAP4rev1 LITERAL- sasl-ir Id AUTH=plain AUTH=EXTERNAL", true, Leg::Tls).offer;
         assert_eq!((offer.plus, offer.initial_response, offer.id, offer.language), (Plus::Small, true, true, false));
         assert!(offer.has_mechanism(b"PLAIN"));
         assert!(!offer.has_mechanism(b"EXTERNAL"));
-        assert_eq!(screen(b"LITERAL+ LITERAL- IMAP4rev2", true).offer.plus, Plus::Any);
-        assert_eq!(screen(b"IMAP4rev2", true).offer.plus, Plus::Small);
-        assert_eq!(screen(b"IMAP4rev1", true).offer, Offer::default());
+        assert_eq!(screen(b"LITERAL+ LITERAL- IMAP4rev2", true, Leg::Tls).offer.plus, Plus::Any);
+        assert_eq!(screen(b"IMAP4rev2", true, Leg::Tls).offer.plus, Plus::Small);
+        assert_eq!(screen(b"IMAP4rev1", true, Leg::Tls).offer, Offer::default());
     }
 }

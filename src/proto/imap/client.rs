@@ -103,7 +103,7 @@ impl ImapFilter {
         };
         // A client that was sent no list knows none; the backend has the say then.
         let listed = self.offer.as_ref().is_none_or(|offer| offer.has_mechanism(mechanism));
-        if !listed || !sasl::may_be_asked_for(mechanism) {
+        if !listed || !sasl::may_be_asked_for(mechanism, self.leg) {
             return Err(Refusal("NO", "this mechanism is not offered"));
         }
         if initial.is_some() && !self.offers(|offer| offer.initial_response) {

@@ -14,14 +14,17 @@ use super::words;
 use crate::proto::complaint::Complaints;
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, RefusedLogin, Settings, Start, Violation, Wire};
+use crate::proto::{
+    Complaint, Ending, Farewell, Filter, Flow, Leg, Phase, RefusedLogin, Settings, Start, Violation, Wire,
+};
 
 /// What stands between client and backend.
 pub struct ImapFilter {
     pub(super) settings: Arc<Settings>,
     /// Whether the client gets the backend's greeting.
     pub(super) greets: bool,
-    /// Whether passwords may pass on the client's leg.
+    pub(super) leg: Leg,
+    /// Whether passwords may pass on it.
     pub(super) logins_pass: bool,
     pub(super) intake: Intake,
     pub(super) tally: Tally,
@@ -84,10 +87,11 @@ pub(super) enum Reply {
 impl ImapFilter {
     /// A filter that has seen nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, start: Start, encrypted: bool) -> Self {
+    pub fn new(settings: Arc<Settings>, start: Start, leg: Leg) -> Self {
         Self {
+            leg,
             greets: start == Start::Greeting,
-            logins_pass: encrypted || settings.plaintext_auth,
+            logins_pass: leg.is_encrypted() || settings.plaintext_auth,
             intake: Intake::new(settings.limits),
             settings,
             tally: Tally::default(),

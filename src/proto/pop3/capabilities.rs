@@ -3,8 +3,7 @@
 //! Promises that the backend's live list is the truth: lines are only taken out, never added (RFC 2449 §5).
 
 use super::reply::lines;
-use crate::proto::line;
-use crate::proto::sasl;
+use crate::proto::{Leg, line, sasl};
 
 /// A reply to CAPA, filtered.
 #[derive(Debug, Default)]
@@ -18,21 +17,21 @@ pub(super) struct Capabilities {
 }
 
 impl Capabilities {
-    /// Filters the lines of a backend's reply.
-    pub(super) fn filter(list: &[u8]) -> Self {
+    /// Filters the lines of a backend's reply for a client whose leg is this.
+    pub(super) fn filter(list: &[u8], leg: Leg) -> Self {
         let mut capabilities = Self::default();
         for line in lines(list) {
-            capabilities.take(line);
+            capabilities.take(line, leg);
         }
         capabilities
     }
 
-    fn take(&mut self, text: &[u8]) {
+    fn take(&mut self, text: &[u8], leg: Leg) {
         // RFC 1939 §3: a line that begins with a dot is sent with another one before it.
         let (name, arguments) = keyword(text.strip_prefix(b".").unwrap_or(text));
         match name.to_ascii_uppercase().as_slice() {
             b"STLS" | [b'X', ..] => {}
-            b"SASL" => self.take_mechanisms(arguments),
+            b"SASL" => self.take_mechanisms(arguments, leg),
             name => {
                 self.login |= name == b"USER";
                 line::write(text, &mut self.lines);
@@ -40,8 +39,8 @@ impl Capabilities {
         }
     }
 
-    fn take_mechanisms(&mut self, arguments: &[u8]) {
-        let mechanisms: Vec<Vec<u8>> = sasl::passing(arguments).map(<[u8]>::to_vec).collect();
+    fn take_mechanisms(&mut self, arguments: &[u8], leg: Leg) {
+        let mechanisms: Vec<Vec<u8>> = sasl::passing(arguments, leg).map(<[u8]>::to_vec).collect();
         if !mechanisms.is_empty() {
             self.login = true;
             line::write(&[b"SASL ", mechanisms.join(&b' ').as_slice()].concat(), &mut self.lines);
@@ -68,9 +67,9 @@ pub(super) struct Offered {
 
 impl Offered {
     /// Whether a client may use a mechanism: hidden is also refused. A client that was shown no list may try.
-    pub(super) fn permits(&self, mechanism: &[u8]) -> bool {
+    pub(super) fn permits(&self, mechanism: &[u8], leg: Leg) -> bool {
         let mut listed = self.by_capa.iter().chain(&self.by_auth).flatten();
         let no_list = self.by_capa.is_none() && self.by_auth.is_none();
-        sasl::may_be_asked_for(mechanism) && (no_list || listed.any(|name| name.eq_ignore_ascii_case(mechanism)))
+        sasl::may_be_asked_for(mechanism, leg) && (no_list || listed.any(|name| name.eq_ignore_ascii_case(mechanism)))
     }
 }

@@ -18,12 +18,15 @@ use crate::proto::complaint::Complaints;
 use crate::proto::line::{self, Read};
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
-use crate::proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, RefusedLogin, Settings, Start, Violation, Wire};
+use crate::proto::{
+    Complaint, Ending, Farewell, Filter, Flow, Leg, Phase, RefusedLogin, Settings, Start, Violation, Wire,
+};
 
 /// What stands between client and backend.
 pub struct Pop3Filter {
     settings: Arc<Settings>,
     start: Start,
+    leg: Leg,
     state: State,
     reader: line::Reader,
     tally: Tally,
@@ -80,10 +83,11 @@ impl Asked {
 impl Pop3Filter {
     /// A filter that has seen nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, start: Start, _encrypted: bool) -> Self {
+    pub fn new(settings: Arc<Settings>, start: Start, leg: Leg) -> Self {
         Self {
             settings,
             start,
+            leg,
             state: State::Ready,
             reader: line::Reader::default(),
             tally: Tally::default(),

@@ -4,7 +4,7 @@
 //! what is neither, and what is longer than [`LONGEST_REPLY`].
 
 use crate::proto::line::{self, Line};
-use crate::proto::{LONGEST_REPLY, Violation, sasl};
+use crate::proto::{LONGEST_REPLY, Leg, Violation, sasl};
 
 /// A whole reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn status(text: &[u8]) -> Option<Status> {
     }
 }
 
-/// The mechanisms in a reply to a bare AUTH, one on a line.
-pub(super) fn mechanisms(list: &[u8]) -> Vec<Vec<u8>> {
-    lines(list).flat_map(sasl::passing).map(<[u8]>::to_vec).collect()
+/// The mechanisms in a reply to a bare AUTH, one on a line, as far as a client whose leg is this may know them.
+pub(super) fn mechanisms(list: &[u8], leg: Leg) -> Vec<Vec<u8>> {
+    lines(list).flat_map(|line| sasl::passing(line, leg)).map(<[u8]>::to_vec).collect()
 }

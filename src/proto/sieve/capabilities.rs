@@ -4,7 +4,7 @@
 
 use super::syntax::{Token, token};
 use super::words;
-use crate::proto::sasl;
+use crate::proto::{Leg, sasl};
 
 /// A list of capabilities, filtered.
 #[derive(Debug, Default)]
@@ -16,28 +16,28 @@ pub(super) struct Capabilities {
 }
 
 impl Capabilities {
-    /// Filters the lines of a backend's list.
-    pub(super) fn filter(list: &[&[u8]]) -> Self {
+    /// Filters the lines of a backend's list for a client whose leg is this.
+    pub(super) fn filter(list: &[&[u8]], leg: Leg) -> Self {
         let mut capabilities = Self::default();
         for line in list {
-            capabilities.take(line);
+            capabilities.take(line, leg);
         }
         capabilities
     }
 
-    fn take(&mut self, line: &[u8]) {
+    fn take(&mut self, line: &[u8], leg: Leg) {
         let mut rest = line.trim_ascii_end();
         let Ok(Some(Token::Text(name))) = token(&mut rest) else { return };
         match name.to_ascii_uppercase().as_slice() {
             b"STARTTLS" | b"UNAUTHENTICATE" | [b'X', ..] => {}
-            b"SASL" => self.take_mechanisms(rest),
+            b"SASL" => self.take_mechanisms(rest, leg),
             _ => self.lines.extend_from_slice(line),
         }
     }
 
-    fn take_mechanisms(&mut self, mut rest: &[u8]) {
+    fn take_mechanisms(&mut self, mut rest: &[u8], leg: Leg) {
         if let Ok(Some(Token::Text(list))) = token(&mut rest) {
-            self.mechanisms.extend(sasl::passing(&list).map(<[u8]>::to_vec));
+            self.mechanisms.extend(sasl::passing(&list, leg).map(<[u8]>::to_vec));
         }
         self.lines.extend_from_slice(b"\"SASL\" ");
         words::string(&self.mechanisms.join(&b' '), &mut self.lines);
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn shown(list: &[&[u8]]) -> String {
-        String::from_utf8(Capabilities::filter(list).lines).unwrap()
+        String::from_utf8(Capabilities::filter(list, Leg::Tls).lines).unwrap()
     }
 
     #[test]

@@ -18,13 +18,14 @@ use crate::proto::complaint::Complaints;
 use crate::proto::sasl::Exchange;
 use crate::proto::tally::Tally;
 use crate::proto::{
-    Complaint, Ending, Farewell, Filter, Flow, Phase, RefusedLogin, Settings, Start, Violation, Wire, line,
+    Complaint, Ending, Farewell, Filter, Flow, Leg, Phase, RefusedLogin, Settings, Start, Violation, Wire, line,
 };
 
 /// What stands between client and backend.
 pub struct SieveFilter {
     settings: Arc<Settings>,
     start: Start,
+    leg: Leg,
     state: State,
     reader: Reader,
     tally: Tally,
@@ -61,10 +62,11 @@ enum Asked {
 impl SieveFilter {
     /// A filter that has seen nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, start: Start, _encrypted: bool) -> Self {
+    pub fn new(settings: Arc<Settings>, start: Start, leg: Leg) -> Self {
         Self {
             settings,
             start,
+            leg,
             state: State::Ready,
             reader: Reader::default(),
             tally: Tally::default(),

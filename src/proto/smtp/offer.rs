@@ -8,7 +8,7 @@ use super::{
     hygiene::Hygiene,
     reply::{Reply, write_lines},
 };
-use crate::proto::sasl;
+use crate::proto::{Leg, sasl};
 
 /// Extensions that do not work through a gateway, beside every keyword that begins with X: TLS ends here
 /// (STARTTLS), BURL needs a trust that the backend does not have in us, SEND, SOML and SAML begin a
@@ -20,6 +20,8 @@ const HIDDEN: [&str; 9] = ["STARTTLS", "BURL", "SEND", "SOML", "SAML", "TURN", "
 pub(super) struct Permit {
     /// AUTH: the client may say a password.
     pub(super) login: bool,
+    /// Which mechanisms stand behind it.
+    pub(super) leg: Leg,
     /// REQUIRETLS (RFC 8689 §2): both legs are TLS, so that a promise of it can be kept.
     pub(super) require_tls: bool,
 }
@@ -56,9 +58,9 @@ impl Offer {
     }
 }
 
-/// Whether a backend's reply offers a way to log in that a client could use through mailward.
-pub(super) fn has_login(reply: &Reply<'_>) -> bool {
-    let permit = Permit { login: true, require_tls: false };
+/// Whether a backend's reply offers a way to log in that a client with this leg could use through mailward.
+pub(super) fn has_login(reply: &Reply<'_>, leg: Leg) -> bool {
+    let permit = Permit { login: true, leg, require_tls: false };
     reply.texts().skip(1).filter_map(|text| Extension::parse(text, permit)).any(|extension| extension.keyword == "AUTH")
 }
 
@@ -74,7 +76,7 @@ impl Extension {
         let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=')).unwrap_or(text.len());
         let keyword = keyword(&text[..end])?;
         let line = match keyword.as_str() {
-            "AUTH" if permit.login => mechanisms(&text[..end], &text[end..])?,
+            "AUTH" if permit.login => mechanisms(&text[..end], &text[end..], permit.leg)?,
             "AUTH" => return None,
             "REQUIRETLS" if !permit.require_tls => return None,
             _ if text.get(end) == Some(&b'=') => return None,
@@ -106,9 +108,9 @@ fn keyword(word: &[u8]) -> Option<String> {
 }
 
 /// `AUTH PLAIN …`, or `AUTH=PLAIN …` as old clients want it, without what cannot pass; `None` if nothing is left.
-fn mechanisms(keyword: &[u8], list: &[u8]) -> Option<Vec<u8>> {
+fn mechanisms(keyword: &[u8], list: &[u8], leg: Leg) -> Option<Vec<u8>> {
     let (mark, list) = list.split_first()?;
-    let passing: Vec<_> = sasl::passing(list).collect();
+    let passing: Vec<_> = sasl::passing(list, leg).collect();
     let mark = if *mark == b'=' { b"=" } else { b" " };
     (!passing.is_empty()).then(|| [keyword, mark, &passing.join(b" ".as_slice())].concat())
 }
@@ -122,8 +124,11 @@ mod tests {
     }
 
     fn filtered_by(hygiene: &Hygiene, reply: &str, login: bool) -> (Offer, String) {
+        permitted(Permit { login, leg: Leg::Tls, require_tls: false }, hygiene, reply)
+    }
+
+    fn permitted(permit: Permit, hygiene: &Hygiene, reply: &str) -> (Offer, String) {
         let mut output = Vec::new();
-        let permit = Permit { login, require_tls: false };
         let offer = Offer::filter(&Reply::first(reply.as_bytes()).unwrap().unwrap(), permit, hygiene, &mut output);
         (offer, String::from_utf8(output).unwrap())
     }
@@ -178,8 +183,8 @@ mod tests {
     fn a_promise_of_tls_is_listed_where_it_can_be_kept() {
         let reply = Reply::first(b"250-mx\r\n250-requiretls\r\n250 SIZE\r\n").unwrap().unwrap();
         for require_tls in [true, false] {
-            let offer =
-                Offer::filter(&reply, Permit { login: true, require_tls }, &Hygiene::default(), &mut Vec::new());
+            let permit = Permit { login: true, leg: Leg::Tls, require_tls };
+            let offer = Offer::filter(&reply, permit, &Hygiene::default(), &mut Vec::new());
             assert_eq!(offer.lists(b"REQUIRETLS"), require_tls);
         }
     }
@@ -192,6 +197,17 @@ mod tests {
         );
         assert_eq!(shown, "250-host\r\n250-auth=login\r\n250-AUTH login plain\r\n250 chunking\r\n");
         assert!(offer.lists(b"CHUNKING"));
+    }
+
+    #[test]
+    fn a_client_with_a_certificate_is_offered_to_log_in_by_it() {
+        let permit = Permit { login: true, leg: Leg::Certified, require_tls: false };
+        let reply = "250-host\r\n250-AUTH=EXTERNAL\r\n250 AUTH PLAIN EXTERNAL SCRAM-SHA-1-PLUS\r\n";
+        let (offer, shown) = permitted(permit, &Hygiene::default(), reply);
+        assert_eq!(shown, "250-host\r\n250-AUTH=EXTERNAL\r\n250 AUTH PLAIN EXTERNAL\r\n");
+        assert!(offer.lists(b"AUTH"));
+        let alone = Reply::first(b"250-host\r\n250 AUTH EXTERNAL\r\n").unwrap().unwrap();
+        assert!(has_login(&alone, Leg::Certified) && !has_login(&alone, Leg::Tls));
     }
 
     #[test]

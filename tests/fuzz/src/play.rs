@@ -101,8 +101,8 @@ struct Played {
 }
 
 fn filter(settings: &Arc<Settings>, flags: Flags, events: &[Event], most: usize) -> Played {
-    let (start, encrypted) = flags.start(settings.protocol);
-    let mut session = FilterSession::new(settings, start, encrypted);
+    let (start, leg) = flags.start(settings.protocol);
+    let mut session = FilterSession::new(settings, start, leg);
     let (mut client_open, mut backend_open) = (true, true);
     for event in events.iter().copied() {
         if session.end.is_some() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mailward::{
     proto::{
-        Opening, Protocol, Settings, Start,
+        Leg, Opening, Protocol, Settings, Start,
         smtp::{BareNewline, DomainPattern, Extensions},
     },
     transcript::default_settings,
@@ -23,7 +23,7 @@ pub const BACKEND_LOST: u8 = 0xFC;
 pub const FAREWELL: u8 = 0xFB;
 const FIRST_MARK: u8 = FAREWELL;
 
-/// `tls.require`.
+/// `tls.require`, or inside TLS a client's certificate.
 pub const REQUIRE: u8 = 1;
 /// `plaintext-auth`.
 pub const PLAINTEXT_AUTH: u8 = 2;
@@ -90,8 +90,8 @@ impl Flags {
         Arc::new(settings)
     }
 
-    /// Where the filter begins, and whether the client's side is encrypted.
-    pub fn start(self, protocol: Protocol) -> (Start, bool) {
+    /// Where the filter begins, and how the client's side is secured.
+    pub fn start(self, protocol: Protocol) -> (Start, Leg) {
         let smtp = matches!(protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp);
         let verb = if protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" };
         let opening = match smtp {
@@ -101,10 +101,11 @@ impl Flags {
             },
             false => Opening::Nothing,
         };
+        let secured = if self.has(REQUIRE) { Leg::Certified } else { Leg::Tls };
         match (self.has(OPENED), self.has(GREETED)) {
-            (true, _) => (Start::Opened(opening), false),
-            (false, true) => (Start::Greeted, true),
-            (false, false) => (Start::Greeting, true),
+            (true, _) => (Start::Opened(opening), Leg::Plaintext),
+            (false, true) => (Start::Greeted, secured),
+            (false, false) => (Start::Greeting, secured),
         }
     }
 

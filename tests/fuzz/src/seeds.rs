@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use mailward::{
-    proto::{Protocol, Start},
+    proto::{Leg, Protocol, Start},
     script::{self, Flags},
     transcript::{Cast, Cause, Transcript},
 };
@@ -72,7 +72,8 @@ fn flags(protocol: Protocol, transcript: &Transcript) -> Flags {
     let settings = &transcript.settings;
     let mut flags = 0;
     let mut set = |flag, on: bool| flags |= if on { flag } else { 0 };
-    set(script::REQUIRE, settings.require);
+    let certified = matches!(transcript.cast, Cast::Filter(_, Leg::Certified));
+    set(script::REQUIRE, settings.require || certified);
     set(script::PLAINTEXT_AUTH, settings.plaintext_auth);
     set(script::GUARD, settings.guard.require_auth || settings.guard.rcpt_domains.is_some());
     set(script::SMALL, settings.limits.line <= 100);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mailward::{
     machines::FilterSession,
-    proto::{Protocol, Settings, Start, smtp::DomainPattern},
+    proto::{Leg, Protocol, Settings, Start, smtp::DomainPattern},
     transcript::default_settings,
 };
 
@@ -18,7 +18,7 @@ const LIST: &[u8] = b"250-old.example.org\r\n250-PIPELINING\r\n250-STARTTLS\r\n2
 
 /// Lets a client send `data`, cut at each 0xFF, to the backend.
 pub fn play_client(data: &[u8]) {
-    let mut session = FilterSession::new(&settings(), Start::Greeted, true);
+    let mut session = FilterSession::new(&settings(), Start::Greeted, Leg::Tls);
     session.read_backend(b"220 old.example.org ESMTP\r\n");
     let mut backend = Backend::new();
     for read in data.split(|byte| *byte == 0xFF).filter(|read| !read.is_empty()) {

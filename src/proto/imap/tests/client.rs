@@ -1,7 +1,7 @@
 //! What of a client's commands reaches the backend.
 
 use super::*;
-use crate::proto::{Complaint, Phase};
+use crate::proto::{Complaint, Phase, RefusedLogin};
 
 /// A filter whose backend offers most things.
 fn rich() -> Joint {
@@ -73,6 +73,39 @@ fn what_is_not_on_the_list_is_refused() {
         let refused = answer("a NO this mechanism is not offered\r\n");
         assert_eq!(rich().client(format!("a AUTHENTICATE {mechanism}\r\n")), refused, "{mechanism}");
     }
+}
+
+/// A session with a client whose certificate the backend was told of.
+fn certified(list: &str) -> Joint {
+    let mut joint = Joint::with(ImapFilter::new(Arc::new(settings()), Start::Greeted, Leg::Certified));
+    joint.greet(&format!("* OK [CAPABILITY IMAP4rev1 {list}] hi\r\n"));
+    joint
+}
+
+#[test]
+fn a_client_logs_in_by_its_certificate() {
+    let mut at_once = certified("SASL-IR AUTH=EXTERNAL");
+    assert_eq!(at_once.client("a AUTHENTICATE external =\r\n"), onward("a AUTHENTICATE external =\r\n"));
+    assert_eq!(at_once.backend("a OK in\r\n"), answer("a OK in\r\n"));
+    assert_eq!((at_once.filter.steps_aside(), at_once.filter.user()), (true, None));
+
+    let mut asked = certified("AUTH=EXTERNAL");
+    assert_eq!(asked.client("a AUTHENTICATE EXTERNAL\r\n"), onward("a AUTHENTICATE EXTERNAL\r\n"));
+    assert_eq!(asked.backend("+ \r\n"), answer("+ \r\n"));
+    assert_eq!(asked.client("dGlt\r\n"), onward("dGlt\r\n"));
+    assert_eq!(asked.backend("a NO who?\r\n"), answer("a NO who?\r\n"));
+    assert_eq!(asked.filter.refused_login(), Some(RefusedLogin { user: Some("tim".to_owned()) }));
+    assert_eq!(asked.client("b AUTHENTICATE EXTERNAL\r\n"), onward("b AUTHENTICATE EXTERNAL\r\n"));
+    assert_eq!(asked.backend("+ \r\n"), answer("+ \r\n"));
+    assert_eq!(asked.client("\r\n"), onward("\r\n"));
+    assert_eq!(asked.backend("b OK in\r\n"), answer("b OK in\r\n"));
+    assert!(asked.filter.steps_aside());
+}
+
+#[test]
+fn a_certificate_opens_no_mechanism_that_the_backend_does_not_offer() {
+    let refused = answer("a NO this mechanism is not offered\r\n");
+    assert_eq!(certified("AUTH=PLAIN").client("a AUTHENTICATE EXTERNAL\r\n"), refused);
 }
 
 #[test]
@@ -219,7 +252,7 @@ fn a_privacy_required_answer_to_a_login_is_complained_about_once() {
 
 #[test]
 fn no_login_passes_on_a_plaintext_leg_that_was_not_permitted() {
-    let mut joint = Joint::with(ImapFilter::new(Arc::new(settings()), Start::Greeting, false));
+    let mut joint = Joint::with(ImapFilter::new(Arc::new(settings()), Start::Greeting, Leg::Plaintext));
     let greeting = "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN] hi\r\n";
     assert_eq!(joint.greet(greeting), greeting);
     for command in ["a LOGIN tim x", "a AUTHENTICATE PLAIN"] {
@@ -230,7 +263,8 @@ fn no_login_passes_on_a_plaintext_leg_that_was_not_permitted() {
 
 #[test]
 fn a_permitted_plaintext_login_passes() {
-    let filter = ImapFilter::new(Arc::new(plaintext_settings()), Start::Opened(crate::proto::Opening::Nothing), false);
+    let filter =
+        ImapFilter::new(Arc::new(plaintext_settings()), Start::Opened(crate::proto::Opening::Nothing), Leg::Plaintext);
     let mut joint = Joint::with(filter);
     assert_eq!(joint.greet("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\r\n"), "");
     assert_eq!(joint.client("a LOGIN tim x\r\n"), onward("a LOGIN tim x\r\n"));

@@ -56,7 +56,7 @@ fn a_malformed_id_is_bad() {
     let deep = format!("{}{}", "(".repeat(90), ")".repeat(90));
     for list in ["", "(", "(\"a\")", "((\"a\" \"b\"))", "(a b)", "\"a\"", "NIL NIL", "(\"a\" \"b\") x", &deep, &many] {
         let wide = Settings { limits: Limits { line: 1000, ..LIMITS }, ..settings() };
-        let mut joint = Joint::with(ImapFilter::new(Arc::new(wide), Start::Greeted, true));
+        let mut joint = Joint::with(ImapFilter::new(Arc::new(wide), Start::Greeted, Leg::Tls));
         joint.greet("* OK [CAPABILITY IMAP4rev1 ID] hi\r\n");
         assert_eq!(joint.client(format!("a ID {list}\r\n")), answer("a BAD wrong arguments\r\n"), "{list}");
     }

@@ -144,7 +144,7 @@ fn literal_minus_stops_at_4096_bytes() {
     let wide = Settings { limits: Limits { literal: 9000, ..LIMITS }, ..settings() };
     let login = |size: usize| format!("a LOGIN tim {{{size}+}}\r\n{}\r\n", "x".repeat(size));
     let after = |list: &str, size| {
-        let mut joint = Joint::with(ImapFilter::new(Arc::new(wide.clone()), Start::Greeted, true));
+        let mut joint = Joint::with(ImapFilter::new(Arc::new(wide.clone()), Start::Greeted, Leg::Tls));
         joint.greet(&format!("* OK [CAPABILITY {list}] hi\r\n"));
         joint.client(login(size))
     };

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{ImapFilter, ImapGreeter, greeting_end};
-use crate::proto::{Ending, Filter, Flow, Greeter, Input, Limits, Protocol, Settings, Start, Step, Violation, Wire};
+use crate::proto::{
+    Ending, Filter, Flow, Greeter, Input, Leg, Limits, Protocol, Settings, Start, Step, Violation, Wire,
+};
 
 mod backend;
 mod client;
@@ -101,7 +103,7 @@ enum Side {
 impl Joint {
     /// Inside TLS, before the backend's greeting.
     fn ungreeted(start: Start) -> Self {
-        Self::with(ImapFilter::new(Arc::new(settings()), start, true))
+        Self::with(ImapFilter::new(Arc::new(settings()), start, Leg::Tls))
     }
 
     fn with(filter: ImapFilter) -> Self {

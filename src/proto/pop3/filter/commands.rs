@@ -58,7 +58,7 @@ impl Pop3Filter {
             self.ask(b"AUTH", Asked::Mechanisms, wire);
             return Ok(());
         }
-        if !self.offered.permits(mechanism) {
+        if !self.offered.permits(mechanism, self.leg) {
             return self.refuse("Unknown mechanism", wire);
         }
         let mut exchange = Exchange::new(mechanism);

@@ -40,7 +40,7 @@ impl Pop3Filter {
         match asked {
             Asked::Capabilities => self.show_capabilities(list, wire),
             Asked::Mechanisms => {
-                let mechanisms = reply::mechanisms(list);
+                let mechanisms = reply::mechanisms(list, self.leg);
                 mechanisms.iter().for_each(|mechanism| line::write(mechanism, &mut wire.to_client));
                 self.offered.by_auth = Some(mechanisms);
             }
@@ -50,7 +50,7 @@ impl Pop3Filter {
     }
 
     fn show_capabilities(&mut self, list: &[u8], wire: &mut Wire) {
-        let capabilities = Capabilities::filter(list);
+        let capabilities = Capabilities::filter(list, self.leg);
         wire.to_client.extend_from_slice(&capabilities.lines);
         self.offered.by_capa = capabilities.mechanisms;
         if !capabilities.login {

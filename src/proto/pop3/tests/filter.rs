@@ -1,7 +1,9 @@
 //! POP3 inside TLS.
 
 use crate::proto::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
-use crate::proto::{Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, Start, Violation, greeting_end};
+use crate::proto::{
+    Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, RefusedLogin, Start, Violation, greeting_end,
+};
 use Says::{Backend as B, Client as C};
 
 const GREETING: &[u8] = b"+OK ready <1.2@old>\r\n";
@@ -292,6 +294,30 @@ fn mechanisms_that_were_not_shown_are_refused() {
     assert_eq!(session.client("AUTH login\r\n"), "AUTH login\r\n");
     session.backend("-ERR\r\n");
     assert_eq!(session.client("AUTH plain\r\n"), "AUTH plain\r\n");
+}
+
+#[test]
+fn a_client_logs_in_by_its_certificate() {
+    let certified = || Session::certified(Protocol::Pop3, b"+OK ready\r\n");
+    let mut session = certified();
+    session.client("CAPA\r\n");
+    assert_eq!(session.backend("+OK\r\nSASL EXTERNAL X-PLUS\r\n.\r\n"), "+OK\r\nSASL EXTERNAL\r\n.\r\n");
+    assert_eq!(session.complaint(), None);
+    session.client("AUTH\r\n");
+    assert_eq!(session.backend("+OK\r\nEXTERNAL\r\n.\r\n"), "+OK\r\nEXTERNAL\r\n.\r\n");
+    assert_eq!(session.client("AUTH EXTERNAL dGlt\r\n"), "AUTH EXTERNAL dGlt\r\n");
+    session.backend("-ERR [AUTH] who?\r\n");
+    assert_eq!(session.filter().refused_login(), Some(RefusedLogin { user: Some("tim".to_owned()) }));
+    assert_eq!(session.client("AUTH EXTERNAL\r\n"), "AUTH EXTERNAL\r\n");
+    session.backend("+ \r\n");
+    assert_eq!(session.client("\r\n"), "\r\n");
+    session.backend("+OK in\r\n");
+    assert!(session.filter().steps_aside());
+
+    let mut session = certified();
+    assert_eq!(session.client("AUTH external =\r\n"), "AUTH external =\r\n");
+    session.backend("+OK in\r\n");
+    assert_eq!((session.filter().steps_aside(), session.user()), (true, None));
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl SieveFilter {
     /// Whether the client may use a mechanism: hidden is also refused.
     fn permits(&self, mechanism: &[u8]) -> bool {
         let listed = |list: &Vec<Vec<u8>>| list.iter().any(|name| name.eq_ignore_ascii_case(mechanism));
-        sasl::may_be_asked_for(mechanism) && self.offered.as_ref().is_none_or(listed)
+        sasl::may_be_asked_for(mechanism, self.leg) && self.offered.as_ref().is_none_or(listed)
     }
 
     /// Takes the client's answer to a challenge: one string, `"*"` to cancel.

@@ -61,7 +61,7 @@ impl SieveFilter {
     }
 
     pub(super) fn learn(&mut self, reply: &Reply<'_>) -> Capabilities {
-        let capabilities = Capabilities::filter(&reply.list);
+        let capabilities = Capabilities::filter(&reply.list, self.leg);
         if capabilities.mechanisms.is_empty() {
             self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }

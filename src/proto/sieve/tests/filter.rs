@@ -3,7 +3,9 @@
 use Says::{Backend as B, Client as C};
 
 use crate::proto::harness::{LIMITS, Says, Session, plaintext, play, settings, soups, stir};
-use crate::proto::{Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, Start, Violation, greeting_end};
+use crate::proto::{
+    Complaint, Ending, Farewell, Flow, Opening, Phase, Protocol, RefusedLogin, Start, Violation, greeting_end,
+};
 
 const GREETING: &[u8] =
     b"\"IMPLEMENTATION\" \"old\"\r\n\"SASL\" \"PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-1-PLUS EXTERNAL\"\r\n\
@@ -51,6 +53,29 @@ fn in_plaintext_the_client_has_had_a_list() {
         assert_eq!(session.heard(), "NO \"Unknown mechanism\"\r\n");
     }
     assert_eq!(session.client("AUTHENTICATE \"CRAM-MD5\"\r\n"), "AUTHENTICATE \"CRAM-MD5\"\r\n");
+}
+
+#[test]
+fn a_client_logs_in_by_its_certificate() {
+    let greeting = b"\"SASL\" \"EXTERNAL SCRAM-SHA-1-PLUS\"\r\nOK\r\n";
+    let certified = || Session::certified(Protocol::ManageSieve, greeting);
+    let mut session = certified();
+    assert_eq!((session.heard().as_str(), session.complaint()), ("\"SASL\" \"EXTERNAL\"\r\nOK\r\n", None));
+    assert_eq!(session.client("AUTHENTICATE \"EXTERNAL\" \"dGlt\"\r\n"), "AUTHENTICATE \"EXTERNAL\" \"dGlt\"\r\n");
+    session.backend("NO \"who?\"\r\n");
+    assert_eq!(session.filter().refused_login(), Some(RefusedLogin { user: Some("tim".to_owned()) }));
+    assert_eq!(session.client("AUTHENTICATE \"EXTERNAL\"\r\n"), "AUTHENTICATE \"EXTERNAL\"\r\n");
+    session.backend("\"\"\r\n");
+    assert_eq!(session.client("\"\"\r\n"), "\"\"\r\n");
+    session.backend("OK\r\n");
+    assert_eq!((session.filter().steps_aside(), session.user()), (true, None));
+
+    // RFC 5804 §2.1: an initial response that is empty is an empty string; some clients write it as elsewhere.
+    for empty in ["\"\"", "\"=\""] {
+        let mut session = certified();
+        let command = format!("AUTHENTICATE \"external\" {empty}\r\n");
+        assert_eq!(session.client(&command), command);
+    }
 }
 
 #[test]

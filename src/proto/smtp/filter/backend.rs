@@ -116,8 +116,8 @@ impl SmtpFilter {
     /// EHLO or LHLO succeeded.
     fn offered(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
         self.complain_without_login(reply);
-        let require_tls = self.encrypted && self.settings.backend_tls;
-        let permit = Permit { login: self.takes_passwords(), require_tls };
+        let require_tls = self.leg.is_encrypted() && self.settings.backend_tls;
+        let permit = Permit { login: self.takes_passwords(), leg: self.leg, require_tls };
         let offer = Offer::filter(reply, permit, &self.settings.hygiene, &mut wire.to_client);
         self.begin_session(offer);
         self.expected.answered(self.is_lmtp());
@@ -170,7 +170,7 @@ impl SmtpFilter {
 
     /// A backend that lets nobody log in, behind a listener where everybody has to.
     fn complain_without_login(&mut self, reply: &Reply<'_>) {
-        if self.settings.guard.require_auth && !self.login.accepted() && !offer::has_login(reply) {
+        if self.settings.guard.require_auth && !self.login.accepted() && !offer::has_login(reply, self.leg) {
             self.complaints.raise(Complaint::LoginRefusedInPlaintext);
         }
     }

@@ -90,7 +90,9 @@ impl SmtpFilter {
             }
             Verb::Noop | Verb::Vrfy | Verb::Expn | Verb::Help => Judgement::Pass(Reaction::Pass),
             // RFC 3207 §4.2: not offered, and refused, once TLS is there; nor in a transaction begun without it.
-            Verb::StartTls if self.encrypted || self.opening().is_some() => Judgement::Mistake(words::NO_STARTTLS),
+            Verb::StartTls if self.leg.is_encrypted() || self.opening().is_some() => {
+                Judgement::Mistake(words::NO_STARTTLS)
+            }
             Verb::Other if self.offer.lists(command.word) => Judgement::Pass(Reaction::Pass),
             Verb::StartTls | Verb::Bdat | Verb::Other => Judgement::Mistake(words::NOT_OFFERED),
         }

@@ -71,7 +71,7 @@ impl SmtpFilter {
             Some(words::NOT_OFFERED)
         } else if !sasl::is_mechanism(mechanism) || !is_response(response) {
             Some(words::BAD_ARGUMENT)
-        } else if !sasl::passes(mechanism) {
+        } else if !sasl::passes(mechanism, self.leg) {
             Some(words::NO_MECHANISM)
         } else {
             None

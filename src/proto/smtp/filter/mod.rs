@@ -14,7 +14,7 @@ use self::{
 };
 use super::{Extensions, Trace, command::Command, offer::Offer, trace::Way, words, words::say};
 use crate::proto::{
-    Complaint, Ending, Farewell, Filter, Flow, Opening, Phase, Protocol, RefusedLogin, Settings, Start, Violation,
+    Complaint, Ending, Farewell, Filter, Flow, Leg, Opening, Phase, Protocol, RefusedLogin, Settings, Start, Violation,
     Wire, complaint::Complaints, line, tally::Tally,
 };
 
@@ -28,7 +28,7 @@ mod parting;
 /// What stands between client and backend.
 pub struct SmtpFilter {
     settings: Arc<Settings>,
-    encrypted: bool,
+    leg: Leg,
     start: Start,
     mode: Mode,
     reader: line::Reader,
@@ -58,10 +58,10 @@ pub struct SmtpFilter {
 impl SmtpFilter {
     /// A filter that has seen nothing yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, start: Start, encrypted: bool) -> Self {
+    pub fn new(settings: Arc<Settings>, start: Start, leg: Leg) -> Self {
         Self {
             settings,
-            encrypted,
+            leg,
             start,
             mode: Mode::Command,
             reader: line::Reader::default(),
@@ -86,7 +86,7 @@ impl SmtpFilter {
 
     /// Whether the client's leg permits a password.
     fn takes_passwords(&self) -> bool {
-        self.encrypted || self.settings.plaintext_auth
+        self.leg.is_encrypted() || self.settings.plaintext_auth
     }
 
     /// Sends a reply of our own in its turn.

@@ -2,7 +2,7 @@
 
 use super::talk::{LIMITS, Talk, both, settings};
 use crate::proto::{
-    Ending, Filter as _, Flow, Phase, Protocol, Settings, Violation, Wire,
+    Ending, Filter as _, Flow, Leg, Phase, Protocol, Settings, Violation, Wire,
     smtp::{DomainPattern, Guard, Hygiene},
 };
 
@@ -70,7 +70,8 @@ fn helo_forgets_the_list() {
 
 #[test]
 fn starttls_without_tls_is_not_offered() {
-    let mut talk = Talk::begun(settings(Protocol::Smtp), crate::proto::Start::Greeting, false, "220 mx\r\n", false);
+    let mut talk =
+        Talk::begun(settings(Protocol::Smtp), crate::proto::Start::Greeting, Leg::Plaintext, "220 mx\r\n", false);
     assert_eq!(talk.told(), "220 mx\r\n");
     assert!(talk.client("STARTTLS\r\n").told().starts_with("502 5.5.1 "));
 }
@@ -219,7 +220,7 @@ fn the_guards_refusals_are_no_mistakes() {
 
 #[test]
 fn the_guard_holds_without_tls_too() {
-    let mut talk = Talk::begun(guarded(), crate::proto::Start::Greeting, false, "220 mx\r\n", false);
+    let mut talk = Talk::begun(guarded(), crate::proto::Start::Greeting, Leg::Plaintext, "220 mx\r\n", false);
     talk.told();
     assert!(talk.client("RCPT TO:<a@evil.example>\r\n").told().starts_with("554 5.7.1 "));
     assert_eq!(talk.asked(), "");

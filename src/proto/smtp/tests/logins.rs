@@ -2,7 +2,7 @@
 
 use super::talk::{LIMITS, Talk, both, settings};
 use crate::proto::{
-    Complaint, Ending, Filter as _, Limits, Phase, Protocol, Settings, Start, Violation,
+    Complaint, Ending, Filter as _, Leg, Limits, Phase, Protocol, RefusedLogin, Settings, Start, Violation,
     smtp::{DomainPattern, Guard},
 };
 
@@ -129,10 +129,44 @@ fn mechanisms_that_cannot_pass_are_refused_here() {
     assert_eq!(talk.asked(), "");
 }
 
+/// A session with a client whose certificate the backend was told of.
+fn certified(drips: bool) -> Talk {
+    let mut talk = Talk::begun(guarded(), Start::Greeted, Leg::Certified, "220 mx\r\n", drips);
+    assert_eq!(talk.hello("EHLO", &["AUTH EXTERNAL"]).complaint(), None);
+    talk
+}
+
+#[test]
+fn a_client_logs_in_by_its_certificate() {
+    both(|drips| {
+        for (command, user) in [("AUTH external =", None), ("AUTH EXTERNAL", None), ("AUTH EXTERNAL dGlt", Some("tim"))]
+        {
+            let mut talk = certified(drips);
+            if command.ends_with("EXTERNAL") {
+                talk.exchange(command, "334 ").exchange("", "235 2.7.0 welcome");
+            } else {
+                talk.exchange(command, "235 2.7.0 welcome");
+            }
+            assert_eq!((talk.filter.user(), talk.filter.awaits_login()), (user, false), "{command}");
+            talk.exchange("MAIL FROM:<a@b>", "250 ok").exchange("RCPT TO:<a@anywhere.example>", "250 ok");
+        }
+    });
+}
+
+#[test]
+fn a_refused_certificate_is_a_refused_login_and_opens_nothing() {
+    let mut talk = certified(false);
+    talk.exchange("AUTH EXTERNAL dGlt", "535 5.7.8 no");
+    assert_eq!(talk.filter.refused_login(), Some(RefusedLogin { user: Some("tim".to_owned()) }));
+    talk.exchange("AUTH EXTERNAL =", "535 5.7.8 no");
+    assert_eq!(talk.filter.refused_login(), Some(RefusedLogin { user: None }));
+    assert!(talk.client("MAIL FROM:<a@b>\r\n").told().starts_with("530 5.7.0 "));
+}
+
 #[test]
 fn without_tls_no_password_passes() {
     both(|drips| {
-        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeting, false, "220 mx\r\n", drips);
+        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeting, Leg::Plaintext, "220 mx\r\n", drips);
         talk.told();
         talk.client("EHLO c\r\n").asked();
         assert_eq!(talk.backend("250-mx\r\n250 AUTH PLAIN\r\n").told(), "250 mx\r\n");
@@ -145,7 +179,7 @@ fn without_tls_no_password_passes() {
 #[test]
 fn plaintext_auth_lets_a_password_pass() {
     let permitting = Settings { plaintext_auth: true, require: false, ..guarded() };
-    let mut talk = Talk::begun(permitting, Start::Greeting, false, "220 mx\r\n", false);
+    let mut talk = Talk::begun(permitting, Start::Greeting, Leg::Plaintext, "220 mx\r\n", false);
     talk.told();
     talk.hello("EHLO", &["AUTH PLAIN"]).exchange("AUTH PLAIN AGFubmEAc2VjcmV0", "235 ok");
 }

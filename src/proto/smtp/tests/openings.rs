@@ -1,7 +1,9 @@
 //! How a session begins: the backend's greeting, its refusal, and clients that come from plaintext.
 
 use super::talk::{LIMITS, Talk, both, settings};
-use crate::proto::{Complaint, Ending, Filter as _, Opening, Protocol, Settings, Start, Violation, smtp::Extensions};
+use crate::proto::{
+    Complaint, Ending, Filter as _, Leg, Opening, Protocol, Settings, Start, Violation, smtp::Extensions,
+};
 
 fn offered() -> Extensions {
     Extensions { size: Some(Some(1000)), eight_bit_mime: true, dsn: true, pipelining: true, ..Extensions::default() }
@@ -9,12 +11,12 @@ fn offered() -> Extensions {
 
 fn opened(command: Option<&str>, drips: bool) -> Talk {
     let start = Start::Opened(Opening::Hello { command: command.map(Into::into), offered: offered() });
-    Talk::begun(Settings { require: false, ..settings(Protocol::Smtp) }, start, false, "220 mx\r\n", drips)
+    Talk::begun(Settings { require: false, ..settings(Protocol::Smtp) }, start, Leg::Plaintext, "220 mx\r\n", drips)
 }
 
 #[test]
 fn a_greeting_is_passed_on_where_the_client_had_none() {
-    let begin = |start| Talk::begun(settings(Protocol::Smtp), start, true, "220-mx\x07\n220 hi\r\n", false);
+    let begin = |start| Talk::begun(settings(Protocol::Smtp), start, Leg::Tls, "220-mx\x07\n220 hi\r\n", false);
     assert_eq!(begin(Start::Greeting).told(), "220-mx\r\n220 hi\r\n");
     assert_eq!(begin(Start::Greeted).told(), "");
 }
@@ -32,7 +34,7 @@ fn bytes_behind_the_greeting_are_a_violation() {
 #[test]
 fn what_is_no_greeting_ends_the_session() {
     for greeting in ["* OK IMAP\r\n", "354 x\r\n"] {
-        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, true, greeting, false);
+        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, Leg::Tls, greeting, false);
         assert!(talk.told().starts_with("421 4.3.2 "));
         assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
     }
@@ -41,7 +43,7 @@ fn what_is_no_greeting_ends_the_session() {
 #[test]
 fn a_temporary_refusal_is_told_at_the_first_command() {
     both(|drips| {
-        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, true, "450 busy\r\n", drips);
+        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, Leg::Tls, "450 busy\r\n", drips);
         assert!(talk.cut, "the backend is let go");
         assert_eq!(talk.told(), "");
         assert!(talk.client("EHLO c\r\nQUIT\r\n").told().starts_with("421 4.3.2 "));
@@ -51,7 +53,7 @@ fn a_temporary_refusal_is_told_at_the_first_command() {
 
 #[test]
 fn a_refusing_greeting_is_passed_on_where_the_client_had_none() {
-    let begin = |greeting| Talk::begun(settings(Protocol::Smtp), Start::Greeting, true, greeting, false);
+    let begin = |greeting| Talk::begun(settings(Protocol::Smtp), Start::Greeting, Leg::Tls, greeting, false);
     let mut talk = begin("421 go away\r\n");
     assert_eq!((talk.told().as_str(), talk.ending), ("421 go away\r\n", Some(Ending::Refused)));
     let mut talk = begin("554 no service\r\n");
@@ -65,7 +67,7 @@ fn a_refusing_greeting_is_passed_on_where_the_client_had_none() {
 fn a_permanent_refusal_is_the_reply_to_ehlo_and_503_from_there() {
     both(|drips| {
         let greeting = "554-5.7.1 you are\r\n554 5.7.1 blocked\r\n";
-        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, true, greeting, drips);
+        let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, Leg::Tls, greeting, drips);
         assert!(talk.client("NOOP\r\n").told().starts_with("503 5.5.1 "));
         assert_eq!(talk.client("EHLO c\r\n").told(), greeting);
         assert!(talk.client("MAIL FROM:<a@b>\r\n").told().starts_with("503 5.5.1 "));
@@ -77,7 +79,7 @@ fn a_permanent_refusal_is_the_reply_to_ehlo_and_503_from_there() {
 
 #[test]
 fn a_refused_client_cannot_go_on_for_ever() {
-    let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, true, "554 no\r\n", false);
+    let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Greeted, Leg::Tls, "554 no\r\n", false);
     talk.client("NOOP\r\n".repeat(LIMITS.commands + 1));
     assert_eq!(talk.ending, Some(Ending::Client(Violation::TooManyCommands)));
 }
@@ -150,7 +152,7 @@ fn a_refused_introduction_is_temporary_for_the_client() {
 #[test]
 fn a_refusal_of_a_plaintext_client_is_told_at_its_mail() {
     let start = Start::Opened(Opening::Hello { command: Some(b"EHLO c".to_vec()), offered: offered() });
-    let mut talk = Talk::begun(settings(Protocol::Smtp), start, false, "554 no\r\n", false);
+    let mut talk = Talk::begun(settings(Protocol::Smtp), start, Leg::Plaintext, "554 no\r\n", false);
     assert_eq!(talk.client("MAIL FROM:<a@b>\r\n").told(), "554 no\r\n");
     assert_eq!(talk.asked(), "");
     assert!(!talk.filter.awaits_login());

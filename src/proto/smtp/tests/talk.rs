@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::proto::{
-    Complaint, Ending, Filter, Flow, Limits, Protocol, Settings, Start, Wire,
+    Complaint, Ending, Filter, Flow, Leg, Limits, Protocol, Settings, Start, Wire,
     smtp::{Guard, Hygiene, SmtpFilter},
 };
 
@@ -40,13 +40,13 @@ pub(super) struct Talk {
 impl Talk {
     /// A session that has begun with STARTTLS, greeted by `220 mx`.
     pub(super) fn inside_tls(settings: Settings, drips: bool) -> Self {
-        Self::begun(settings, Start::Greeted, true, "220 mx ESMTP\r\n", drips)
+        Self::begun(settings, Start::Greeted, Leg::Tls, "220 mx ESMTP\r\n", drips)
     }
 
     /// A session with any beginning.
-    pub(super) fn begun(settings: Settings, start: Start, encrypted: bool, greeting: &str, drips: bool) -> Self {
+    pub(super) fn begun(settings: Settings, start: Start, leg: Leg, greeting: &str, drips: bool) -> Self {
         let mut talk = Self {
-            filter: SmtpFilter::new(Arc::new(settings), start, encrypted),
+            filter: SmtpFilter::new(Arc::new(settings), start, leg),
             from_client: Vec::new(),
             from_backend: Vec::new(),
             to_client: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::talk::{Talk, both, settings};
 use crate::proto::{
-    Connection, Filter as _, Opening, Protocol, Settings, Start,
+    Connection, Filter as _, Leg, Opening, Protocol, Settings, Start,
     smtp::{Extensions, Hygiene, LONGEST_TRACE, Trace},
 };
 
@@ -100,7 +100,7 @@ fn the_first_octets_of_chunks_have_it_in_front_and_count_it() {
 fn who_goes_on_in_plaintext_is_named_as_it_greeted_mailward() {
     let command = Some(b"EHLO c.example".to_vec());
     let opening = Opening::Hello { command, offered: Extensions::default() };
-    let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Opened(opening), false, "220 mx\r\n", false);
+    let mut talk = Talk::begun(settings(Protocol::Smtp), Start::Opened(opening), Leg::Plaintext, "220 mx\r\n", false);
     talk.filter.trace(trace());
     talk.backend("502 what?\r\n").asked();
     talk.backend("250 mx\r\n");
