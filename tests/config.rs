@@ -10,7 +10,7 @@ use std::{
 
 use mailward::{
     config::{
-        self, Address, Backend, CertificateSource, Challenge, Check, Cipher, Config, DnsProvider, Exec, Group,
+        self, Address, Backend, CertificateSource, Challenge, Check, Cipher, Config, DnsProvider, Dnsbl, Exec, Group,
         Identity, KeyType, Listener, Problems, Protection, Rfc2136, TlsVersion, TsigAlgorithm,
     },
     policy::{balance::Order, bans::Fault, clients::Limits, rate::Rate},
@@ -433,6 +433,23 @@ fn nothing_is_limited_by_client_unless_the_file_says_so_and_nobody_who_is_exempt
     assert_eq!(rates, [rate(20, 3600), rate(5, 600), rate(100, 86_400), None]);
     assert_eq!(imaps.auto_ban.duration, seconds(7200));
     assert_eq!((listener(&config, "smtp").pregreet, listener(&config, "imaps").pregreet), (Some(seconds(2)), None));
+    assert_eq!(listener(&config, "imaps").dnsbl, None);
+    let of = |id: &str| {
+        let Dnsbl { zones, server, timeout, reject } = listener(&config, id).dnsbl.unwrap();
+        let zones: Vec<_> = zones.iter().map(ToString::to_string).collect();
+        (zones.join(" "), server.to_string(), timeout, reject)
+    };
+    let asked = "zen.example.org bl.example.net=127.0.[0;1].[2..11]".to_owned();
+    assert_eq!(of("smtp"), (asked, "127.0.0.1:53".to_owned(), seconds(2), true));
+    let (asked, server) = ("bl.example.net=127.0.0.2".to_owned(), "[2001:db8::53]:5353".to_owned());
+    assert_eq!(of("noting"), (asked, server, Duration::from_millis(500), false));
+    let explained = config::explain(&config);
+    for expected in [
+        "asked at 127.0.0.1:53 (timeout 2s); who is listed is refused",
+        "(timeout 500ms); who is listed is only logged",
+    ] {
+        assert!(explained.contains(expected), "{explained}");
+    }
     assert_eq!(listener(&config, "imaps").timeouts.crowded, Some(seconds(2)));
     assert_eq!(listener(&good("minimal.toml"), "imaps").timeouts.crowded, None);
     let inside = listener(&config, "inside").protection;

@@ -5,7 +5,7 @@ mod protection;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{BackendTls, Config, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
+use super::{BackendTls, Config, Dnsbl, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
 use crate::{
     policy::balance::Order,
     proto::{
@@ -63,6 +63,9 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     }
     if let Some(patience) = listener.pregreet {
         row(text, "pregreet", &spelled(patience));
+    }
+    if let Some(lists) = &listener.dnsbl {
+        row(text, "dnsbl", &dnsbl(lists));
     }
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &timeouts(listener));
@@ -194,6 +197,12 @@ fn explain_hygiene(text: &mut String, hygiene: &Hygiene) {
     if !hygiene.hidden.is_empty() {
         row(text, "hidden, refused", &hygiene.hidden.join(", "));
     }
+}
+
+fn dnsbl(lists: &Dnsbl) -> String {
+    let end = if lists.reject { "refused" } else { "only logged" };
+    let (zones, timeout) = (listed(&lists.zones), spelled(lists.timeout));
+    format!("{zones}, asked at {} (timeout {timeout}); who is listed is {end}", lists.server)
 }
 
 fn domain(pattern: &DomainPattern) -> String {

@@ -15,6 +15,7 @@ use toml::de::DeTable;
 use super::{
     acme::{self, AcmeTable},
     backend_tls::{self, BackendTlsKeys, Mode},
+    dnsbl::DnsblKeys,
     findings::{Findings, Key},
     host::{self, Address},
     identity::Identity,
@@ -68,6 +69,7 @@ pub(super) struct ListenerTable {
     pub(super) plaintext_auth: Setting<bool>,
     pub(super) redirect_https: Setting<bool>,
     pub(super) pregreet: Setting<Duration>,
+    pub(super) dnsbl: DnsblKeys,
     pub(super) shared: SharedKeys,
 }
 
@@ -181,6 +183,7 @@ fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
         plaintext_auth: table.switch("plaintext-auth"),
         redirect_https: table.switch("redirect-https"),
         pregreet: table.duration("pregreet"),
+        dnsbl: table.within("dnsbl", DnsblKeys::read),
         shared: shared(table, |_| {}).0,
     }
 }

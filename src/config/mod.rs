@@ -25,6 +25,7 @@ use crate::{
 
 mod acme;
 mod backend_tls;
+mod dnsbl;
 mod error;
 mod explain;
 mod file;
@@ -50,6 +51,7 @@ mod word;
 
 pub use acme::{Acme, Binding, Challenge, Dns01, DnsProvider, Exec, KeyType, Rfc2136, TsigAlgorithm};
 pub use backend_tls::BackendTls;
+pub use dnsbl::Dnsbl;
 pub use error::{Position, Problem, Problems, Severity};
 pub use explain::explain;
 pub use file::keys;
@@ -128,6 +130,8 @@ pub struct Listener {
     pub protection: Arc<Protection>,
     /// `pregreet`: how long a client has to be silent before it is greeted.
     pub pregreet: Option<Duration>,
+    /// `dnsbl.*`: the block lists that a client is looked up in before it is greeted.
+    pub dnsbl: Option<Dnsbl>,
     /// `max-connections`.
     pub max_connections: usize,
     /// `timeout.*`.

@@ -152,6 +152,7 @@ fn listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) -> Op
         proxies: proxies(plan, server),
         protection: protection(plan, server_table),
         pregreet: table.pregreet.given().map(|patience| patience.value),
+        dnsbl: table.dnsbl.resolve(),
         max_connections: size(max_connections.value_or(8192)),
         timeouts: timeouts(&own.timeouts.or(&server.timeouts), protocol),
         limits: limits(&own.limits.or(&server.limits), protocol),

@@ -67,6 +67,8 @@ mod tests {
             (Outcome::BackendDown, "", None, None),
             (Outcome::ClientLost, "before-tls", None, None),
             (Outcome::Limited, "client-connections", None, None),
+            // Whoever is listed is known already.
+            (Outcome::Limited, "listed", None, None),
             (Outcome::Ok, "", None, None),
         ];
         for (outcome, reason, on_imap, on_smtp) in table {

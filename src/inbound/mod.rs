@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod bans;
+pub mod blocklist;
 pub mod crowd;
 mod fault;
 pub mod gate;

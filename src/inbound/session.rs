@@ -26,7 +26,7 @@ use super::{
     handshake::{NO_CERTIFICATE_YET, handshake},
     proxied,
     record::{Ended, Outcome, Record},
-    screening,
+    screening::Screening,
 };
 use crate::{
     net::{
@@ -131,20 +131,20 @@ impl Visit {
         let destination = proxied::destination(&mut stream, &config.proxies, &mut self.record).await?;
         let (proxies, protection) = (&config.proxies, &config.protection);
         self.admission = self.world.gate.recognise(accepted, proxies, protection, &mut self.record)?;
-        self.screen(&mut stream).await?;
+        self.screen(&mut stream, stage).await?;
         let (client, start, input) = self.secure(stream, stage).await?;
         self.open(client, start, input, destination).await
     }
 
-    /// What comes before the greeting. Who is exempt is not kept waiting.
-    async fn screen(&self, stream: &mut TcpStream) -> Result<(), Ended> {
-        let Some(patience) = self.mail.config.pregreet.filter(|_| self.record.client.is_some()) else { return Ok(()) };
-        let ended = match screening::stays_silent(stream, patience).await {
-            Ok(()) => return Ok(()),
-            Err(ended) => ended,
-        };
-        close::say_last(stream, proto::smtp::SPOKE_FIRST.as_bytes()).await;
-        Err(ended)
+    /// What comes before the greeting. Who is exempt is not kept waiting, and no list is asked about a proxy.
+    async fn screen(&self, stream: &mut TcpStream, stage: &mut watch::Receiver<Stage>) -> Result<(), Ended> {
+        if self.record.client.is_none() {
+            return Ok(());
+        }
+        let screening = Screening { pregreet: self.mail.config.pregreet, blocklist: self.mail.blocklist.as_ref() };
+        let Err(unwelcome) = screening.look(stream, &self.record, stage).await else { return Ok(()) };
+        close::say_last(stream, &unwelcome.words(self.record.peer.ip(), &self.mail.settings)).await;
+        Err(unwelcome.ended())
     }
 
     /// Everything until the client is in TLS, or goes on without.

@@ -4,6 +4,7 @@ pub mod balance;
 pub mod bans;
 pub mod client;
 pub mod clients;
+pub mod dnsbl;
 pub mod health;
 pub mod rate;
 pub mod renewal;

@@ -6,7 +6,7 @@ use super::Lasting;
 use crate::{
     acme::Answers,
     config::{self, Challenge, Config, Position},
-    inbound::{backend::Backend, occupancy::Occupancy},
+    inbound::{backend::Backend, blocklist::Blocklist, occupancy::Occupancy},
     proto,
     tls::{self, CertStore, ClientSide, ServerSide},
 };
@@ -75,6 +75,8 @@ pub struct Mail {
     pub tls: Option<ServerSide>,
     /// Where its sessions go.
     pub backend: Arc<Backend>,
+    /// Where its clients must not stand.
+    pub blocklist: Option<Arc<Blocklist>>,
 }
 
 /// A listener for HTTP.
@@ -129,6 +131,7 @@ impl<'a> Parts<'a> {
             settings: settings.clone(),
             tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
             backend: Arc::new(Backend::new(backend, settings, store, client, pool)),
+            blocklist: listener.dnsbl.clone().map(|lists| Arc::new(Blocklist::new(lists))),
             config: listener.clone(),
         };
         Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Mail(Arc::new(mail))))

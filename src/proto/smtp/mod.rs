@@ -34,5 +34,5 @@ pub use probe::{Probe, Probed};
 pub use reply::greeting_end;
 pub use trace::{LONGEST_TRACE, Trace};
 pub(super) use upgrade::answer as upgrade_answer;
-pub use words::SPOKE_FIRST;
+pub use words::{SPOKE_FIRST, listed};
 pub use xclient::Xclient;

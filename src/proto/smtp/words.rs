@@ -1,5 +1,7 @@
 //! Everything that mailward itself says in SMTP and LMTP, with enhanced codes throughout (RFC 3463).
 
+use std::net::IpAddr;
+
 use crate::proto::{Farewell, Violation};
 
 pub(super) const OK: &str = "250 2.0.0 OK\r\n";
@@ -30,6 +32,12 @@ pub(super) const NO_PARAMETER: &str = "555 5.5.4 Parameter not offered\r\n";
 
 /// For a client that speaks before it is greeted (RFC 5321 §3.1).
 pub const SPOKE_FIRST: &str = "554 5.5.1 A client waits for the greeting, closing\r\n";
+
+/// For a client that is on the block list `zone`, in place of the greeting: which address, and where to ask why.
+#[must_use]
+pub fn listed(client: IpAddr, zone: &str) -> String {
+    format!("554 5.7.1 The client [{}] is on the block list {zone}, closing\r\n", client.to_canonical())
+}
 
 pub(super) const CLOSING: &str = "421 4.3.2 Connection to the mail server lost, closing\r\n";
 pub(super) const UNAVAILABLE: &str = "421 4.3.2 Mail server not available, try again later\r\n";
