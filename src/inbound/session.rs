@@ -114,13 +114,14 @@ pub fn size_of_future(mail: Arc<Mail>, world: Arc<World>, stream: TcpStream) -> 
 struct Visit {
     mail: Arc<Mail>,
     world: Arc<World>,
-    record: Box<Record>,
     /// When the login must be through.
     login: Instant,
     /// The session's place at its backend.
     hold: Option<Hold>,
     /// That a client which came by a proxy is let in.
     admission: Option<Admission>,
+    /// Dropped last: whoever reads its line in the log finds the place at the backend free.
+    record: Box<Record>,
 }
 
 impl Visit {
