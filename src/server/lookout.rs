@@ -82,8 +82,11 @@ mod tests {
 
     fn issue(folder: &Path) {
         let issued = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
-        fs::write(folder.join("mail.crt"), issued.cert.pem()).unwrap();
-        fs::write(folder.join("mail.key"), issued.signing_key.serialize_pem()).unwrap();
+        for (name, text) in [("mail.crt", issued.cert.pem()), ("mail.key", issued.signing_key.serialize_pem())] {
+            // Another file: of what is written twice into the same, a kernel may tell the same time.
+            fs::write(folder.join("beside"), text).unwrap();
+            fs::rename(folder.join("beside"), folder.join(name)).unwrap();
+        }
     }
 
     fn load(folder: &Path) -> Built {

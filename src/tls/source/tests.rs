@@ -21,8 +21,15 @@ impl Bed {
 
     fn issue(&self, file: &str) {
         let issued = rcgen::generate_simple_self_signed([format!("{file}.example")]).unwrap();
-        fs::write(self.0.join(format!("hosted/{file}.crt")), issued.cert.pem()).unwrap();
-        fs::write(self.0.join(format!("hosted/{file}.key")), issued.signing_key.serialize_pem()).unwrap();
+        self.put(&format!("hosted/{file}.crt"), &issued.cert.pem());
+        self.put(&format!("hosted/{file}.key"), &issued.signing_key.serialize_pem());
+    }
+
+    /// Puts another file in the place of one: of what is written twice into the same, a kernel may tell the same time.
+    fn put(&self, file: &str, text: &str) {
+        let beside = self.0.join("beside");
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, self.0.join(file)).unwrap();
     }
 
     fn read(&self, source: &str) -> (Sources, Problems) {
