@@ -4,10 +4,10 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -178,12 +178,11 @@ fn a_process_that_cannot_start_changes_nothing() {
 fn a_program_that_was_replaced_by_something_else_changes_nothing() {
     let smtp = fake("smtp");
     let builder = Gateway::builder().listener("smtp", "smtp", smtp.address());
-    let program = builder.scratch().join("mailward");
-    fs::copy(env!("CARGO_BIN_EXE_mailward"), &program).expect("a copy");
+    let program = builder.scratch().program("mailward", Path::new(env!("CARGO_BIN_EXE_mailward")));
     let gateway = builder.program(&program).start();
-    let new = gateway.ca().with_file_name("mailward.new");
-    fs::File::create(&new).and_then(|mut file| file.write_all(b"#!/bin/sh\nexit 3\n")).expect("a script");
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("an executable one");
+    let script = gateway.scratch.write("script", "#!/bin/sh\nexit 3\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("an executable one");
+    let new = gateway.scratch.program("mailward.new", &script);
     fs::rename(&new, &program).expect("in its place");
     gateway.signal("USR2");
     let told = gateway.log_line("the failure", |line| line["level"] == "ERROR");
@@ -191,15 +190,18 @@ fn a_program_that_was_replaced_by_something_else_changes_nothing() {
     come_and_go(gateway.address("smtp"));
 }
 
+/// How long a message may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A service manager's end of sd_notify(3).
 struct Manager {
     socket: UnixDatagram,
 }
 
 impl Manager {
-    fn at(path: &std::path::Path) -> Self {
+    fn at(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
         Self { socket }
     }
 
@@ -267,6 +269,7 @@ fn a_watchdog_hears_of_a_process_that_works_and_nothing_of_one_that_stands_still
     manager.socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a socket");
     let mut bytes = [0; 64];
     while manager.socket.recv(&mut bytes).is_ok() {}
+    manager.socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
     gateway.signal("CONT");
     assert_eq!(manager.any(), "WATCHDOG=1\n");
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A path in a socket's address has at most 107 bytes, and Dovecot's and Postfix's sockets lie up to this deep in a scratch
@@ -46,6 +47,15 @@ impl Scratch {
         let path = self.directory(name);
         chown(&path, Some(user), Some(group)).expect("root may give a directory away");
         set_mode(&path, mode);
+        path
+    }
+
+    /// Copies a program into it and returns its path. Another program does that: as long as this process could write to
+    /// the file it could not be run (ETXTBSY), and a child that another test is just starting could too.
+    pub fn program(&self, name: &str, from: &Path) -> PathBuf {
+        let path = self.join(name);
+        let copied = Command::new("cp").arg("--preserve=mode").arg(from).arg(&path).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} can be copied", from.display());
         path
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+use socket2::{Domain, Socket, Type};
+
 use super::talk::Talk;
 
 /// A listening socket whose connections are served by a function of the test's. Its threads end with the test.
@@ -46,8 +48,11 @@ impl Fake {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens. The port is taken for as long as the test runs, so that no other test listens there.
 pub fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address")
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+    std::mem::forget(socket);
+    address
 }

@@ -48,8 +48,7 @@ impl Exim {
         scratch.directory_of("spool", user, user, 0o750);
         let log = scratch.directory_of("log", user, user, 0o750).join("mainlog");
         // Exim starts itself again as its own user, who may have no way into the checkout.
-        let exim = scratch.join("exim");
-        std::fs::copy(program(), &exim).expect("the scratch directory is writable");
+        let exim = scratch.program("exim", &program());
         let configuration = scratch.write("exim.conf", self.configuration(scratch.path(), &exim));
         let mut command = Command::new(exim);
         // -odf delivers before it returns; with -i a line of a single dot does not end the message.

@@ -28,8 +28,7 @@ impl EximServer {
             scratch.directory_of(name, user, user, 0o750);
         }
         // Exim starts itself again as its own user, who may have no way into the checkout.
-        let exim = scratch.join("exim");
-        std::fs::copy(program(), &exim).expect("the scratch directory is writable");
+        let exim = scratch.program("exim", &program());
         let values = [
             ("DIR", scratch.path().display().to_string()),
             ("EXIM", exim.display().to_string()),
