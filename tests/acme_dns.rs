@@ -261,7 +261,7 @@ fn who_does_not_show_the_record_in_time_is_named_and_the_authority_shall_judge()
     let primary = Named::builder().zone_with("example.org", &gate.records(), GRANT).start();
     let secondary = Named::builder().secondary("example.org", &primary).start();
     gate.open(secondary.address());
-    let settings = Dns01 { propagation_timeout: Duration::from_millis(300), ..dns01(settings(primary.address())) };
+    let settings = Dns01 { propagation_timeout: Duration::from_secs(2), ..dns01(settings(primary.address())) };
     let unseen = run(present(&settings, &[record("example.org", "never there")])).expect("written");
     assert_eq!(unseen, [format!("second.example.org does not show the TXT record at {CHALLENGE}")]);
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
-use support::{Fault, Front, Gateway, GatewayBuilder, NAME, Pebble, Resource, Talk, eventually, nobody};
+use support::{Fault, Front, Gateway, GatewayBuilder, NAME, Pebble, Resource, Talk, eventually};
 
 /// Every time.
 const ALWAYS: usize = usize::MAX;
@@ -154,7 +154,8 @@ fn a_name_that_the_authority_does_not_issue_for() {
 fn a_challenge_that_is_refused_is_told_with_the_authoritys_reason() {
     let pebble = Pebble::builder().hurried().start();
     // Where it looks for the answer there is nobody.
-    let gateway = Gateway::imaps_at(nobody(), &pebble.directory(), &pebble.ca()).seed("main", |_| {}).start();
+    let elsewhere = ([127, 0, 0, 1], 0).into();
+    let gateway = Gateway::imaps_at(elsewhere, &pebble.directory(), &pebble.ca()).seed("main", |_| {}).start();
     renewal_fails(&gateway, "for the tls-alpn-01 challenge");
     let listed = gateway.certs();
     assert!(
@@ -227,10 +228,10 @@ fn a_disk_that_is_full_when_the_certificate_is_to_be_saved() {
     gateway.renew("main");
     front.awaits(Resource::Finalize, finalized + 1);
     let full = fill(&cache);
-    front.release(Resource::Finalize);
     let told =
         |gateway: &Gateway| gateway.count(|line| line["level"] == "WARN" && line.to_string().contains("No space left"));
     let before = told(&gateway);
+    front.release(Resource::Finalize);
     eventually(|| (told(&gateway) > before).then_some(())).expect("a word about the disk");
     let made = front.requests(Resource::Finalize).len();
     assert_eq!(gateway.shown("imaps", &roots).as_ref(), Some(&old));

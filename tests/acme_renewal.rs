@@ -166,19 +166,21 @@ fn orders(front: &Front) -> Vec<Value> {
 fn a_certificate_is_renewed_in_the_authoritys_window_and_the_order_says_which_it_replaces() {
     let pebble = Pebble::builder().hurried().start();
     let front = Front::before(&pebble);
-    // The second that has begun is not told.
-    let start = SystemTime::now() + Duration::from_secs(9);
-    front.suggest(&[(start, start + Duration::from_secs(2)), far()], None);
+    front.suggest(&[far()], None);
+    front.hold(Resource::RenewalInfo);
     let gateway = Gateway::imaps_behind(&front, &pebble).start();
     let roots = pebble.roots(0);
     let first = gateway.shows("imaps", &roots);
-    assert!(SystemTime::now() < start, "too slow a machine");
+    // The second that has begun is not told.
+    let start = SystemTime::now() + Duration::from_secs(5);
+    front.suggest(&[(start, start + Duration::from_secs(2)), far()], None);
+    front.release(Resource::RenewalInfo);
     gateway.certs_say("suggests");
     gateway.shows_another("imaps", &roots, &first);
     let renewed = landed(&gateway);
     assert!(renewed >= start - Duration::from_secs(1), "not before it");
-    // An order takes a few seconds.
-    assert!(renewed < start + Duration::from_secs(12), "not long after it");
+    // An order takes a few seconds, and more on a slow machine.
+    assert!(renewed < start + Duration::from_secs(30), "not long after it");
 
     // The second certificate is asked about too.
     let asked = front.awaits(Resource::RenewalInfo, 2);
@@ -262,7 +264,7 @@ fn the_profile_is_asked_for() {
 
 #[test]
 fn a_certificate_too_short_for_renew_before_is_renewed_in_its_last_third() {
-    let validity = Duration::from_secs(18);
+    let validity = Duration::from_secs(24);
     let pebble = Pebble::builder().hurried().validity(validity).start();
     let gateway = Gateway::imaps_from(&pebble).start();
     let roots = pebble.roots(0);

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Gateway, NAME, Ran, Security, Talk, client_hello, offering, run};
+use support::{Gateway, NAME, Ran, Security, Talk, client_hello, eventually, offering, run};
 
 fn web() -> Gateway {
     Gateway::builder().http("web").start()
@@ -236,16 +236,17 @@ fn what_follows_a_head_is_neither_asked_for_nor_taken_for_a_request() {
     assert_eq!(gateway.count(|line| line["path"] == "/hidden"), 0);
 }
 
-/// A gateway whose clients have a second for each request.
-fn hurried() -> Gateway {
-    Gateway::builder().http("web").with("web", "timeout.command = \"1s\"").start()
+/// A gateway whose clients have so many seconds for each request.
+fn hurried(seconds: u32) -> Gateway {
+    Gateway::builder().http("web").with("web", &format!("timeout.command = \"{seconds}s\"")).start()
 }
 
 #[test]
 fn a_request_has_its_time_however_its_bytes_drip() {
-    let gateway = hurried();
-    let mut talk = Talk::to(gateway.address("web"));
+    let gateway = hurried(1);
+    let address = gateway.address("web");
     let begun = Instant::now();
+    let mut talk = Talk::to(address);
     talk.send("GET / HTTP/1.1\r\n");
     // Each byte well within the time that the whole has.
     while talk.try_send("X").is_ok() && begun.elapsed() < Duration::from_secs(20) {
@@ -258,15 +259,16 @@ fn a_request_has_its_time_however_its_bytes_drip() {
 
 #[test]
 fn a_connection_may_be_silent_for_as_long_as_a_request_may_take_from_the_last_answer_on() {
-    let gateway = hurried();
-    let mut talk = Talk::to(gateway.address("web"));
+    let gateway = hurried(3);
+    let address = gateway.address("web");
     let begun = Instant::now();
+    let mut talk = Talk::to(address);
     for _ in 0..2 {
-        sleep(Duration::from_millis(700));
+        sleep(Duration::from_millis(1700));
         assert_eq!(Answer::read(talk.send(get("/", NAME))).status, 404);
     }
     talk.closes();
-    assert!(begun.elapsed() >= Duration::from_millis(2400), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(6300), "{:?}", begun.elapsed());
     assert_eq!(gateway.session("web", "timeout")["reason"], "request");
 }
 
@@ -313,7 +315,8 @@ fn a_client_beyond_max_connections_is_told_to_come_back() {
     first.end_sending();
     first.closes();
     gateway.session("web", "ok");
-    assert_eq!(ask(&gateway, get("/", NAME)).status, 404);
+    // The place comes back a moment after the line in the log.
+    assert!(eventually(|| (ask(&gateway, get("/", NAME)).status == 404).then_some(())).is_some());
 }
 
 #[test]

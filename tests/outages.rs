@@ -83,7 +83,7 @@ fn the_time_for_the_login_bounds_the_dialling_of_many_addresses() {
     let addresses: Vec<_> = silent.iter().map(|backend| format!("\"{}\"", backend.address())).collect();
     let gateway = Gateway::builder()
         .implicit("imaps", "imap", nobody())
-        .with("imaps", "timeout.login = \"1s\"")
+        .with("imaps", "timeout.login = \"2s\"")
         .backend("imaps", &format!("address = [{}]\ntimeout.greeting = \"5s\"", addresses.join(", ")))
         .start();
     let mut client = Talk::to(gateway.address("imaps")).tls(gateway.authority.roots());
@@ -105,20 +105,21 @@ fn a_client_that_ends_its_sending_after_a_silence_still_gets_the_last_words() {
     });
     let gateway = Gateway::builder()
         .implicit("imaps", "imap", backend.address())
-        .with("imaps", "timeout.half-close = \"1s\"")
+        .with("imaps", "timeout.half-close = \"2s\"")
         .start();
     let mut client = Talk::to(gateway.address("imaps")).tls(gateway.authority.roots());
     client.reply("* OK");
     client.ask("a LOGIN user pass", "a OK");
     // The silence itself is what is tested.
-    thread::sleep(Duration::from_millis(1500));
+    thread::sleep(Duration::from_millis(2500));
     client.end_sending();
     client.reply("* BYE last words");
 }
 
 #[test]
 fn one_listener_has_an_address_of_which_another_has_all_others() {
-    let port = reserve_port().number();
+    let reserved = reserve_port();
+    let port = reserved.number();
     let gateway = Gateway::builder()
         .listener("all", "smtp", nobody())
         .with("all", &format!("bind = \"0.0.0.0:{port}\""))

@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use support::{Fake, Gateway, Talk, eventually, plain};
 
@@ -58,11 +59,16 @@ fn a_client_with_too_many_connections_is_told_and_another_is_served() {
 #[test]
 fn a_flood_is_refused_without_a_word_and_one_line_tells_of_it() {
     let gateway = gateway("limit.client-connection-rate = \"5/1h\"");
-    let lines: Vec<_> = (0..200).map(|_| Talk::from(CROWD, gateway.address("smtp")).heard()).collect();
+    let address = gateway.address("smtp");
+    let began = Instant::now();
+    let lines: Vec<_> = (0..200).map(|_| Talk::from(CROWD, address).heard()).collect();
+    let took = began.elapsed();
     let count = |word: &str| lines.iter().filter(|line| line.starts_with(word)).count();
     assert_eq!(count("220"), 5);
-    assert!((20..100).contains(&count("421 4.3.2")), "{}", count("421"));
-    assert!(lines.iter().filter(|line| line.is_empty()).count() > 90);
+    // Twenty are told at once, and as many in each second.
+    let (told, seconds) = (count("421 4.3.2"), usize::try_from(took.as_secs()).expect("a short time"));
+    assert!((20..=20 * (seconds + 2)).contains(&told), "{told} in {took:?}");
+    assert_eq!(lines.iter().filter(|line| line.is_empty()).count(), 195 - told);
     let summary = gateway.log_line("a line about the flood", |line| line["reason"] == "client-connection-rate");
     assert!(summary["address"] == "127.0.0.7" || summary["peer"].is_string(), "{summary}");
     greeted(&gateway, OTHER);
@@ -86,7 +92,8 @@ fn a_client_that_stalls_its_handshakes_has_no_more_of_them_and_others_shake_hand
     let address = gateway.address("imaps");
     let begun = |source| {
         let mut talk = Talk::from(source, address);
-        talk.send(b"\x16\x03\x01\x02");
+        // One that is refused may be closed by now.
+        let _ = talk.try_send(b"\x16\x03\x01\x02");
         talk
     };
     let stalled = [begun(CROWD), begun(CROWD)];

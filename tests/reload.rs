@@ -161,8 +161,9 @@ fn a_broken_configuration_changes_nothing_and_is_told_once_with_its_place() {
     assert_eq!(refusals(&gateway), 1);
     plain::nothing("imap", &mut by_starttls(&gateway, gateway.address("imap"), "imap"));
     // The files are looked at without being told, but that takes a moment; what counts is that none is refused.
-    let after = shown(&gateway);
-    assert!(after == before || gateway.count(|line| line["message"] == "a certificate was read anew") > 0);
+    if shown(&gateway) != before {
+        gateway.log_line("why it is another", |line| line["message"] == "a certificate was read anew");
+    }
 }
 
 #[test]
@@ -270,18 +271,19 @@ fn listeners_come_and_go_and_change_their_names_and_running_sessions_do_not_noti
 fn an_address_that_cannot_be_had_refuses_the_whole_reload() {
     let smtp = fake("smtp");
     let (gateway, one, two) = two_listeners(&smtp);
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let taken = taken.local_addr().map(|address| (taken, address)).expect("an address");
-    gateway.edit(&two.address().to_string(), &taken.1.to_string());
+    let three = reserve_port();
+    let taken = TcpListener::bind(three.address()).expect("a free port");
+    gateway.edit(&two.address().to_string(), &three.address().to_string());
     gateway.edit("hostname = \"mail.example.org\"", "hostname = \"new.example.org\"");
     assert!(!gateway.reload());
     assert_eq!(refusals(&gateway), 1);
-    gateway.log_line("the address", |line| text(&line["error"]).contains(&taken.1.to_string()));
+    gateway.log_line("the address", |line| text(&line["error"]).contains(&three.address().to_string()));
     for port in [&one, &two] {
         Talk::to(port.address()).expect("220 mail.example.org");
     }
     drop(taken);
-    assert!(gateway.reload());
+    // A child that another test has just forked may hold it for a moment.
+    assert!(eventually(|| gateway.reload().then_some(())).is_some(), "{}", gateway.output());
     Talk::to(one.address()).expect("220 new.example.org");
 }
 

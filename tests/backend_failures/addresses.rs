@@ -17,7 +17,7 @@ fn the_first_address_that_greets_is_taken_and_those_behind_it_are_not_asked() {
         let gateway = Gateway::builder()
             .implicit("any", dialect.protocol, good.address())
             .backend("any", &format!("address = [{}]", addresses.join(", ")))
-            .backend("any", "timeout.greeting = \"300ms\"")
+            .backend("any", "timeout.greeting = \"1s\"")
             .start();
         for _ in 0..2 {
             let mut talk = dialect.log_in(&gateway, "any");
