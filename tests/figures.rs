@@ -90,14 +90,14 @@ fn allow_descriptors(count: usize) {
 fn measure(gateway: &Gateway, build: &str, count: usize) -> [u64; 2] {
     // What is needed once, and not for each session.
     drop(sessions(gateway, 20));
-    let before = gateway.memory();
+    let before = gateway.proportional_set();
     let mut talks = sessions(gateway, count);
     let each = |after: u64| after.saturating_sub(before) / count as u64;
-    let idle = each(gateway.memory());
+    let idle = each(gateway.proportional_set());
     for talk in &mut talks {
         talk.send("f FETCH 262144\r\n").until("f OK");
     }
-    let after = each(gateway.memory());
+    let after = each(gateway.proportional_set());
     for talk in &mut talks {
         plain::nothing("imap", talk);
     }

@@ -243,12 +243,13 @@ impl Gateway {
         fs::metadata(self.scratch.join("log")).map_or(0, |log| log.len())
     }
 
-    /// What was added to the log since it had this length.
+    /// The whole lines that were added to the log since it had this length.
     pub fn log_since(&self, length: u64) -> String {
         let mut new = String::new();
         let mut log = fs::File::open(self.scratch.join("log")).expect("a log");
         log.seek(SeekFrom::Start(length)).expect("a file");
         log.read_to_string(&mut new).expect("text");
+        new.truncate(new.rfind('\n').map_or(0, |end| end + 1));
         new
     }
 
@@ -267,10 +268,20 @@ impl Gateway {
         Duration::from_millis((ticks(14) + ticks(15)) * 10)
     }
 
-    /// Proportional set size of the process, in bytes.
+    /// The memory that is the process's own, in bytes: not the program's file, of which each process has a smaller part
+    /// the more of them run, so that it grows whenever another test's ends.
     pub fn memory(&self) -> u64 {
+        self.rollup("Anonymous:")
+    }
+
+    /// Proportional set size of the process, in bytes, which is to be compared while no other mailward starts or ends.
+    pub fn proportional_set(&self) -> u64 {
+        self.rollup("Pss:")
+    }
+
+    fn rollup(&self, field: &str) -> u64 {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("/proc");
-        let line = rollup.lines().find(|line| line.starts_with("Pss:")).expect("Pss");
+        let line = rollup.lines().find(|line| line.starts_with(field)).expect("the field");
         line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") * 1024
     }
 }
