@@ -14,7 +14,7 @@ use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Ttl};
 use domain::rdata::A;
 use serde_json::{Value, json};
-use support::{Fake, Gateway, Talk, plain};
+use support::{Fake, Gateway, Named, Talk, plain};
 
 /// Who is in a hurry.
 const ROGUE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
@@ -84,10 +84,15 @@ const QUESTION: &str = "7.2.0.192.bl.example";
 
 /// An smtp listener that asks `server` about the clients of a proxy at 127.0.0.1.
 fn asking(server: &NameServer, lines: &str) -> Gateway {
+    asking_at(server.address, lines)
+}
+
+fn asking_at(server: SocketAddr, lines: &str) -> Gateway {
+    let exempt = "exempt-networks = \"192.0.2.64/26\"\nauto-ban.abuse.rate = \"1/1h\"";
     Gateway::builder()
-        .server("proxy.trusted-networks = \"127.0.0.1\"\nexempt-networks = \"192.0.2.64/26\"\nauto-ban.abuse.rate = \"1/1h\"")
+        .server(&format!("proxy.trusted-networks = \"127.0.0.1\"\n{exempt}"))
         .listener("smtp", "smtp", Fake::start(|talk, _| plain::serve("smtp", talk)).address())
-        .with("smtp", &format!("dnsbl.zones = \"bl.example\"\ndnsbl.server = \"{}\"\n{lines}", server.address()))
+        .with("smtp", &format!("dnsbl.zones = \"bl.example\"\ndnsbl.server = \"{server}\"\n{lines}"))
         .start()
 }
 
@@ -203,7 +208,7 @@ fn where_a_list_does_not_tell_clients_are_let_in() {
         let line = gateway.log_line("a warning", is_warning);
         assert_eq!(
             (&line["zone"], &line["server"]),
-            (&json!(format!("{zone}.example")), &json!(server.address().to_string()))
+            (&json!(format!("{zone}.example")), &json!(server.address.to_string()))
         );
         assert!(line["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{line}");
         assert_eq!(gateway.count(is_warning), 1);
@@ -237,6 +242,22 @@ fn no_list_is_asked_about_who_is_exempt_nor_about_an_address_that_every_network_
     greeted(proxy);
     greeted(Talk::from(OTHER, gateway.address("smtp")));
     assert_eq!(server.asked(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_real_name_server_is_understood_also_where_its_answer_comes_by_tcp() {
+    // Forty addresses are more than 512 bytes.
+    let many: String = (2..42).map(|last| format!("9.2.0.192 A 127.0.0.{last}\n")).collect();
+    let records = format!("7.2.0.192 A 127.0.0.4\n{many}");
+    let bind = Named::builder().zone_with("bl.example", &records, "deny * zonesub ANY;").start();
+    let gateway = asking_at(bind.address(), "dnsbl.zones = [\"bl.example=127.0.0.[4;41]\", \"elsewhere.example\"]");
+    for address in [CLIENT, "192.0.2.9"] {
+        refused(client(&gateway, address), address, "bl.example");
+    }
+    greeted(client(&gateway, "192.0.2.8"));
+    // It knows nothing of the other list, and looks for nothing elsewhere.
+    let line = gateway.log_line("a warning", |line| line["zone"] == "elsewhere.example");
+    assert!(line["reason"].as_str().is_some_and(|reason| reason.contains("REFUSED")), "{line}");
 }
 
 #[test]
@@ -369,10 +390,6 @@ impl NameServer {
             }
         });
         Self { address, asked, questions }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// The names that it was asked for so far.
