@@ -52,11 +52,18 @@ impl Occupancy {
     /// Whether there is a place for a connection now. If not, waits until one is free before it says so: ask again.
     pub async fn room(&self, max: usize) -> bool {
         let freed = self.freed.notified();
-        if self.sessions() < max || self.refusals.load(Ordering::Relaxed) < RESERVE {
+        if self.has_room(max) {
             return true;
         }
         freed.await;
         false
+    }
+
+    /// Where too many are about to make room, some of them are waited for: the next client would be refused. Other workers may
+    /// let in a few meanwhile.
+    fn has_room(&self, max: usize) -> bool {
+        let (sessions, refusals) = (self.sessions(), self.refusals.load(Ordering::Relaxed));
+        sessions < max || (sessions < max + leaving(max) - RESERVE / 2 && refusals < RESERVE)
     }
 
     /// Takes a place: a session's while there are fewer than `max`, or one that waits for its backend for longer than
@@ -73,7 +80,7 @@ impl Occupancy {
 
     /// Takes a place beyond `max` for as long as whoever makes room needs to be gone.
     fn squeeze_in(&self, max: usize, patience: Duration) -> bool {
-        let squeezed = take(&self.sessions, max + RESERVE);
+        let squeezed = take(&self.sessions, max + leaving(max));
         if squeezed && !self.crowd.displace(patience) {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
             return false;
@@ -86,6 +93,12 @@ impl Occupancy {
     pub fn refusal(self: &Arc<Self>) -> Option<Slot> {
         take(&self.refusals, RESERVE).then(|| Slot { occupancy: self.clone(), refusal: true })
     }
+}
+
+/// How many may be about to make room at once: enough for none to be waited for as long as the workers keep up. Whoever waits has
+/// one of the two sockets that are reckoned for a session, and so has who takes its place.
+const fn leaving(max: usize) -> usize {
+    RESERVE + max / 16
 }
 
 fn take(count: &AtomicUsize, max: usize) -> bool {
@@ -131,5 +144,22 @@ mod tests {
         // It has come to its backend.
         drop(seat);
         assert!(matches!(occupancy.enter(1, short), Place::Refusal(_)));
+    }
+
+    #[test]
+    fn where_many_make_room_at_once_the_next_waits_until_they_are_gone() {
+        let occupancy = Arc::new(Occupancy::default());
+        let enter = || occupancy.enter(RESERVE, Some(Duration::ZERO));
+        let before: Vec<_> = (0..RESERVE).map(|_| enter()).collect();
+        let mut after = Vec::new();
+        while occupancy.has_room(RESERVE) {
+            after.push(enter());
+        }
+        assert_eq!(after.len(), leaving(RESERVE) - RESERVE / 2);
+        // Another worker had asked before.
+        after.push(enter());
+        assert!(after.iter().all(|place| matches!(place, Place::Session(..))));
+        drop(before);
+        assert!(occupancy.has_room(RESERVE));
     }
 }
