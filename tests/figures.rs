@@ -4,7 +4,6 @@ mod support;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
@@ -15,7 +14,7 @@ use mailward::{
     snapshot::{Lasting, Service, Snapshot},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Fake, Gateway, GatewayBuilder, Talk, figure, plain, size};
+use support::{Fake, Gateway, GatewayBuilder, Talk, figure, is_full, plain, release_build, size};
 use tokio::sync::Semaphore;
 
 /// What the future of a session may have at most, in bytes.
@@ -122,15 +121,12 @@ fn an_idle_session_costs_little_and_a_download_leaves_nothing_behind() {
 /// The release build takes minutes, so that it is left to the long run.
 #[test]
 fn an_idle_session_of_the_release_build_costs_no_more() {
-    if std::env::var_os("MAILWARD_FULL").is_none() {
+    if !is_full() {
         return figure("memory of the release build: measured by tests/run --full alone");
     }
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--locked", "--bin", "mailward"]).status();
-    assert!(built.is_ok_and(|status| status.success()), "the release build");
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/mailward");
     let count = 2_000;
     allow_descriptors(count);
     let (builder, _backend) = imaps();
-    let [idle, after] = measure(&builder.program(&program).start(), "release", count);
+    let [idle, after] = measure(&builder.program(&release_build()).start(), "release", count);
     assert!(idle <= IDLE && after <= idle + 12_000, "{idle} and {after} bytes for each session");
 }

@@ -13,11 +13,15 @@ pub fn figure(line: &str) {
     file.write_all(format!("{line}\n").as_bytes()).expect("target/tmp is writable");
 }
 
+/// Whether this is `tests/run --full`.
+pub fn is_full() -> bool {
+    std::env::var_os("MAILWARD_FULL").is_some()
+}
+
 /// The size of a test: `reduced`, or `full` when `tests/run --full` asked for it. What was used is recorded as a figure.
 pub fn size(what: &str, reduced: usize, full: usize) -> usize {
-    let is_full = std::env::var_os("MAILWARD_FULL").is_some();
-    let size = if is_full { full } else { reduced };
-    let note = if is_full || reduced == full { String::new() } else { format!(" (tests/run --full: {full})") };
+    let size = if is_full() { full } else { reduced };
+    let note = if is_full() || reduced == full { String::new() } else { format!(" (tests/run --full: {full})") };
     figure(&format!("{what}: {size}{note}"));
     size
 }

@@ -461,3 +461,18 @@ pub fn mailward(arguments: &[&str]) -> (Option<i32>, String) {
     let _ = std::io::stderr().write_all(&output.stderr);
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// The release build of now. It takes minutes where there is none, so that it is left to the long run.
+pub fn release_build() -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    // What cargo tells a test of its package would have the build scripts of others run anew, and all be built again.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            build.env_remove(name);
+        }
+    }
+    let built = build.args(["build", "--release", "--locked", "--bin", "mailward"]).status();
+    assert!(built.is_ok_and(|status| status.success()), "the release build");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("release/mailward")
+}
