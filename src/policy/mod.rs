@@ -8,3 +8,4 @@ pub mod dnsbl;
 pub mod health;
 pub mod rate;
 pub mod renewal;
+pub mod strategy;
