@@ -1,13 +1,16 @@
 //! `dnsbl.*` of a listener: the block lists that clients are looked up in, in the notation of Postfix's
 //! `postscreen_dnsbl_sites`, but without weights.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use super::{file::List, findings::Key, host::is_host_name, section::Section, setting::Setting, word::Refusal};
+use super::{
+    file::List,
+    findings::Key,
+    host::{is_host_name, parse_name_server},
+    section::Section,
+    setting::Setting,
+    word::Refusal,
+};
 use crate::policy::dnsbl::{Answers, LONGEST_NAME, Zone};
 
 /// The block lists of a listener.
@@ -39,7 +42,7 @@ impl DnsblKeys {
         Self {
             key: table.key.clone(),
             zones: table.list("zones", parse_zone),
-            server: table.word("server", parse_server),
+            server: table.word("server", parse_name_server),
             timeout: table.duration("timeout"),
             reject: table.switch("reject"),
         }
@@ -119,17 +122,6 @@ fn only(number: u8) -> Vec<RangeInclusive<u8>> {
     vec![number..=number]
 }
 
-/// Reads the address of a resolver, port 53 where none is given.
-fn parse_server(text: &str) -> Result<SocketAddr, Refusal> {
-    let right = "write the address of a resolver: \"127.0.0.1\", \"127.0.0.1:53\" or \"[2001:db8::53]:53\"";
-    let host = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-    let server = host.or_else(|_| text.parse()).map_err(|_| Refusal::new("is not an IP address", right))?;
-    if server.ip().is_unspecified() || server.ip().is_multicast() || server.port() == 0 {
-        return Err(Refusal::new("cannot be asked", right));
-    }
-    Ok(server)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,17 +144,5 @@ mod tests {
         let longest = [["x"; 63].concat(), ["x"; 63].concat(), ["x"; 61].concat()].join(".");
         assert_eq!(of(&longest).as_deref(), Ok(longest.as_str()));
         assert!(of(&format!("{longest}x")).is_err());
-    }
-
-    #[test]
-    fn a_server_is_an_address_with_or_without_a_port() {
-        let of = |text: &str| parse_server(text).map(|server| server.to_string());
-        assert_eq!(of("127.0.0.1").as_deref(), Ok("127.0.0.1:53"));
-        assert_eq!(of("192.0.2.1:5353").as_deref(), Ok("192.0.2.1:5353"));
-        assert_eq!(of("2001:db8::53").as_deref(), Ok("[2001:db8::53]:53"));
-        assert_eq!(of("[2001:db8::53]:5353").as_deref(), Ok("[2001:db8::53]:5353"));
-        for wrong in ["", "localhost", "localhost:53", "127.0.0.1:", "127.0.0.1:0", "0.0.0.0", "[::]:53", "224.0.0.1"] {
-            assert!(of(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What holds for each listener in the end: the text of `mailward check --explain`.
 
 mod acme;
+mod outbound;
 mod protection;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
@@ -34,6 +35,7 @@ pub fn explain(config: &Config) -> String {
     for listener in config.http.values() {
         explain_http(&mut text, listener);
     }
+    outbound::explain(&mut text, config);
     for table in config.acme.values() {
         acme::explain(&mut text, table);
     }
@@ -48,7 +50,7 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     if let Some(tls) = config.backends.get(&listener.backend).and_then(|backend| backend.tls.as_ref()) {
         row(text, "backend tls", &backend_tls(tls));
     }
-    row(text, "tls", encryption(listener));
+    row(text, "tls", encryption(listener.tls.as_ref(), listener.require));
     if let Some(tls) = &listener.tls {
         explain_tls(text, tls);
     }
@@ -147,8 +149,8 @@ fn backend_tls(tls: &BackendTls) -> String {
     format!("{mode}, {shown}{name}{own}")
 }
 
-fn encryption(listener: &Listener) -> &'static str {
-    match (&listener.tls, listener.require) {
+fn encryption(tls: Option<&Tls>, require: bool) -> &'static str {
+    match (tls, require) {
         (None, _) => "disabled",
         (Some(Tls { implicit: true, .. }), _) => "implicit: from the first byte",
         (Some(_), true) => "STARTTLS, required",
@@ -184,13 +186,17 @@ fn guard(guard: &Guard) -> String {
     }
 }
 
-fn explain_hygiene(text: &mut String, hygiene: &Hygiene) {
-    let bare_newline = match hygiene.bare_newline {
+fn bare_newline(text: &mut String, bare_newline: BareNewline) {
+    let becomes = match bare_newline {
         BareNewline::Normalize => "normalize: becomes CRLF",
         BareNewline::Reject => "reject: refuses the message",
         BareNewline::Pass => "pass: reaches the backend as it is",
     };
-    row(text, "bare-newline", bare_newline);
+    row(text, "bare-newline", becomes);
+}
+
+fn explain_hygiene(text: &mut String, hygiene: &Hygiene) {
+    bare_newline(text, hygiene.bare_newline);
     if let Some(largest) = hygiene.largest {
         row(text, "limit.message", &format!("{largest}, or the backend's SIZE where that is lower"));
     }

@@ -21,6 +21,9 @@ use super::{
     identity::Identity,
     keyword,
     protection::{AutoBanKeys, ProtectionKeys},
+    queue::{self, QueueTable},
+    relay::{self, RelayKeys},
+    resolver::{self, ResolverTable},
     section::Section,
     service::Service,
     setting::{Given, Setting},
@@ -40,6 +43,8 @@ pub(super) struct File {
     pub(super) certificates: Vec<CertificateTable>,
     pub(super) acme: Vec<AcmeTable>,
     pub(super) backends: Vec<BackendTable>,
+    pub(super) resolver: ResolverTable,
+    pub(super) queue: QueueTable,
 }
 
 /// `[server]` without its listeners.
@@ -70,6 +75,7 @@ pub(super) struct ListenerTable {
     pub(super) redirect_https: Setting<bool>,
     pub(super) pregreet: Setting<Duration>,
     pub(super) dnsbl: DnsblKeys,
+    pub(super) relay: RelayKeys,
     pub(super) shared: SharedKeys,
 }
 
@@ -124,7 +130,10 @@ pub(super) fn read(document: &DeTable<'_>, found: &mut Findings) -> File {
         let certificates = root.each("certificate", certificate);
         let acme = root.each("acme", acme::read);
         let backends = root.each("backend", |id, table| backend(id, table, &base));
-        File { server, listeners, certificates, acme, backends }
+        let resolver = root.within("resolver", resolver::read);
+        let relays = listeners.iter().filter(|table| table.relay.may_relay()).map(|table| table.id.clone()).collect();
+        let queue = root.within("queue", |table| queue::read(table, relays));
+        File { server, listeners, certificates, acme, backends, resolver, queue }
     })
 }
 
@@ -148,7 +157,7 @@ pub fn keys() -> &'static BTreeSet<String> {
     static KEYS: OnceLock<BTreeSet<String>> = OnceLock::new();
     KEYS.get_or_init(|| {
         // The walk notes what it asks for, so that this list cannot differ from what is read.
-        let text = "[server.listener.id]\n[certificate.id]\n[acme.id]\n[backend.id]\n";
+        let text = "[server.listener.id]\n[certificate.id]\n[acme.id]\n[backend.id]\n[queue.tls.id]\n";
         let mut found = Findings::new(text, Path::new(""));
         let (document, _) = DeTable::parse_recoverable(text);
         read(document.get_ref(), &mut found);
@@ -184,6 +193,7 @@ fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
         redirect_https: table.switch("redirect-https"),
         pregreet: table.duration("pregreet"),
         dnsbl: table.within("dnsbl", DnsblKeys::read),
+        relay: relay::read(table),
         shared: shared(table, |_| {}).0,
     }
 }

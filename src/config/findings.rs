@@ -57,6 +57,13 @@ impl Findings {
         Position { file: self.file.clone(), line, column: before.map_or(0, |before| before.chars().count()) + 1 }
     }
 
+    /// The place of byte `at` of the `text` that is written at `offset`; `offset`, where a macro has a part in it or it is
+    /// written over several lines.
+    pub(super) fn inside(&self, offset: usize, text: &str, at: usize) -> usize {
+        let written = self.text.get(offset..).unwrap_or_default();
+        offset + text.get(..at).and_then(|before| width(written, before)).unwrap_or_default()
+    }
+
     /// Notes that a line is not TOML, once.
     pub(super) fn broken(&mut self, offset: usize, what: &str) {
         let at = self.position(offset);
@@ -110,6 +117,25 @@ impl Findings {
     }
 }
 
+/// How many bytes `before`, and the quotation mark in front of it, take up in what is `written`.
+fn width(written: &str, before: &str) -> Option<usize> {
+    let quote = written.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let mut rest = written.get(1..).filter(|rest| !rest.starts_with([quote; 2].iter().collect::<String>().as_str()))?;
+    for letter in before.chars() {
+        let length = match rest.strip_prefix('\\').filter(|_| quote == '"') {
+            None => rest.starts_with(letter).then(|| letter.len_utf8())?,
+            Some(escape) => match escape.bytes().next()? {
+                b'x' => 4,
+                b'u' => 6,
+                b'U' => 10,
+                _ => 2,
+            },
+        };
+        rest = rest.get(length..)?;
+    }
+    Some(written.len() - rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +151,20 @@ mod tests {
         assert_eq!(place("a = 1\nb = 2\n", 6), (2, 1));
         assert_eq!(place("a = 1\r\nb = 2", 11), (2, 5));
         assert_eq!(place("\"ü\" = 1", 4), (1, 4));
+    }
+
+    #[test]
+    fn a_place_in_a_text_is_found_behind_escapes_and_not_behind_macros() {
+        let file = r#"a = "x\\y\u00e9z" 'x\y' """xyz""" "%{env:A}%b""#;
+        let found = Findings::new(file, Path::new("proxy.toml"));
+        let at = |front: &str, text, at| &file[found.inside(file.find(front).unwrap(), text, at)..][..1];
+        assert_eq!(at("\"x", "x\\y\u{e9}z", 0), "x");
+        assert_eq!(at("\"x", "x\\y\u{e9}z", 2), "y");
+        assert_eq!(at("\"x", "x\\y\u{e9}z", 5), "z");
+        assert_eq!(at("'x", "x\\y", 2), "y");
+        assert_eq!(at("\"\"\"", "xyz", 1), "\"");
+        assert_eq!(at("\"%", "valueb", 5), "\"");
+        assert_eq!(found.inside(999, "x", 1), 999);
     }
 
     #[test]

@@ -142,6 +142,17 @@ fn bind_refusal(text: &str) -> Refusal {
     Refusal::new(what, "write \"192.0.2.1:25\", or \"[::]:25\" for all addresses of the machine")
 }
 
+/// Reads the address of a resolver, port 53 where none is given.
+pub(super) fn parse_name_server(text: &str) -> Result<SocketAddr, Refusal> {
+    let right = "write the address of a resolver: \"127.0.0.1\", \"127.0.0.1:53\" or \"[2001:db8::53]:53\"";
+    let host = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    let server = host.or_else(|_| text.parse()).map_err(|_| Refusal::new("is not an IP address", right))?;
+    if server.ip().is_unspecified() || server.ip().is_multicast() || server.port() == 0 {
+        return Err(Refusal::new("cannot be asked", right));
+    }
+    Ok(SocketAddr::new(server.ip().to_canonical(), server.port()))
+}
+
 /// Reads a network, or the address of a single host. One of mapped addresses means the IPv4 addresses that it maps, since
 /// a peer's address is unmapped before it is looked at.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, Refusal> {
@@ -225,6 +236,19 @@ mod tests {
         assert_eq!(of("::ffff:192.0.2.1").as_deref(), Ok("192.0.2.1/32"));
         assert_eq!(of("::/0").as_deref(), Ok("::/0"));
         for wrong in ["", "10.0.0.0/33", "10/8", "10.0.0.1/8", "2001:db8::1/32", "::ffff:10.0.0.1/104", "localhost"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_server_is_an_address_with_or_without_a_port() {
+        let of = |text: &str| parse_name_server(text).map(|server| server.to_string());
+        assert_eq!(of("127.0.0.1").as_deref(), Ok("127.0.0.1:53"));
+        assert_eq!(of("192.0.2.1:5353").as_deref(), Ok("192.0.2.1:5353"));
+        assert_eq!(of("2001:db8::53").as_deref(), Ok("[2001:db8::53]:53"));
+        assert_eq!(of("[2001:db8::53]:5353").as_deref(), Ok("[2001:db8::53]:5353"));
+        assert_eq!(of("::ffff:127.0.0.1").as_deref(), Ok("127.0.0.1:53"));
+        for wrong in ["", "localhost", "localhost:53", "127.0.0.1:", "127.0.0.1:0", "0.0.0.0", "[::]:53", "224.0.0.1"] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }

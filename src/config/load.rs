@@ -70,7 +70,7 @@ pub fn parse(text: &str, path: &Path) -> Result<(Config, Problems), Problems> {
 }
 
 /// What can be made of `text`, and all that is wrong with it.
-fn evaluate(text: &str, path: &Path) -> (Config, Problems) {
+pub(super) fn evaluate(text: &str, path: &Path) -> (Config, Problems) {
     // Some editors put a byte order mark in front, which no column counts.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut found = Findings::new(text, path);

@@ -38,7 +38,10 @@ mod load;
 mod machine;
 mod nearest;
 mod protection;
+mod queue;
+mod relay;
 mod resolve;
+mod resolver;
 mod rules;
 mod section;
 mod service;
@@ -60,6 +63,9 @@ pub(crate) use host::is_host_name;
 pub use identity::Identity;
 pub use load::{control, load, parse};
 pub use protection::{AutoBan, Protection};
+pub use queue::Queue;
+pub use relay::{MultiDomain, RelayListener};
+pub use resolver::{Dnssec, NameServers, Resolver};
 pub use text::{MAX_FILE, Text, TextError};
 pub use tls::{Cipher, ClientAuth, Group, Tls, TlsVersion};
 
@@ -74,12 +80,18 @@ pub struct Config {
     pub listeners: BTreeMap<String, Listener>,
     /// `[server.listener.<id>]` with `protocol = "http"`, by id.
     pub http: BTreeMap<String, HttpListener>,
+    /// `[server.listener.<id>]` with `relay = true`, by id.
+    pub relays: BTreeMap<String, RelayListener>,
     /// `[certificate.<id>]`, by id.
     pub certificates: BTreeMap<String, Certificate>,
     /// `[acme.<id>]`, by id.
     pub acme: BTreeMap<String, Acme>,
     /// `[backend.<id>]`, by id.
     pub backends: BTreeMap<String, Arc<Backend>>,
+    /// `[resolver]`.
+    pub resolver: Resolver,
+    /// `[queue]`.
+    pub queue: Queue,
 }
 
 /// `[server]`.

@@ -10,8 +10,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Backend, Certificate, CertificateSource, Check, Config, HttpListener, Listener, Member, Protection, Proxies,
-    Server, Timeouts, Tls,
+    Backend, Certificate, CertificateSource, Check, Config, HttpListener, Listener, Member, MultiDomain, Protection,
+    Proxies, RelayListener, Server, Timeouts, Tls,
     file::{BackendTable, CertificateTable, CheckTable, File, List, ListenerTable, MemberTable, ServerTable},
     findings::Findings,
     identity::Identity,
@@ -34,6 +34,8 @@ pub(super) struct Plan<'f> {
     pub(super) table: &'f ListenerTable,
     /// `None` where the file does not say it, or says it wrong.
     pub(super) service: Option<Service>,
+    /// `relay = true`, on a protocol that has it.
+    pub(super) is_relay: bool,
     /// The listener's own keys, and the server's for those that it has not.
     pub(super) tls: TlsKeys,
     /// The listener's own, or else the server's.
@@ -46,15 +48,32 @@ impl<'f> Plan<'f> {
     /// Puts the listener `table` of `file` together with its backend and the server's defaults.
     pub(super) fn new(table: &'f ListenerTable, file: &'f File) -> Self {
         let service = table.protocol.given().map(|protocol| protocol.value);
-        let tls = table.shared.tls.or(&file.server.shared.tls);
+        let is_relay = is_relay(table);
+        let mut tls = table.shared.tls.or(&file.server.shared.tls);
+        if is_relay {
+            // What [server.tls] says of clients is not meant for the old server, which has no TLS.
+            let own = &table.shared.tls;
+            (tls.enable, tls.implicit, tls.require) = (own.enable.clone(), own.implicit.clone(), own.require.clone());
+        }
         let trusted_networks = table.shared.trusted_networks.or(&file.server.shared.trusted_networks);
-        let backend = if service == Some(Service::Http) { None } else { backend_of(table, &file.backends) };
-        Self { table, service, tls, trusted_networks, backend }
+        let needs_none = is_relay || service == Some(Service::Http);
+        let backend = if needs_none { None } else { backend_of(table, &file.backends) };
+        Self { table, service, is_relay, tls, trusted_networks, backend }
     }
 
-    /// The mail protocol; `None` where it is not known, or HTTP.
+    /// The mail protocol that a backend is behind; `None` where it is not known, on HTTP and where mail is relayed.
     pub(super) fn protocol(&self) -> Option<Protocol> {
-        self.service.and_then(Service::mail)
+        self.service.and_then(Service::mail).filter(|_| !self.is_relay)
+    }
+
+    /// The protocol of a listener that relays.
+    pub(super) fn relay_protocol(&self) -> Option<Protocol> {
+        self.service.and_then(Service::mail).filter(|_| self.is_relay)
+    }
+
+    /// Whether its sessions go to a backend.
+    pub(super) fn needs_backend(&self) -> bool {
+        !self.is_http() && !self.is_relay
     }
 
     pub(super) fn is_http(&self) -> bool {
@@ -64,7 +83,8 @@ impl<'f> Plan<'f> {
     /// Whether sessions have TLS, or can get it.
     pub(super) fn has_tls(&self) -> bool {
         // HTTP has no STARTTLS.
-        self.tls.enable.value_or(true) && (self.is_implicit() || !self.is_http())
+        let by_default = !self.is_relay || self.is_implicit() || self.requires_tls();
+        self.tls.enable.value_or(by_default) && (self.is_implicit() || !self.is_http())
     }
 
     /// `tls.implicit`.
@@ -74,8 +94,14 @@ impl<'f> Plan<'f> {
 
     /// `tls.require`, which RFC 3207 §4 forbids a public MX to ask for.
     pub(super) fn requires_tls(&self) -> bool {
-        self.tls.require.value_or(self.is_implicit() || self.protocol() != Some(Protocol::Smtp))
+        let by_default = !self.is_relay && self.protocol() != Some(Protocol::Smtp);
+        self.tls.require.value_or(self.is_implicit() || by_default)
     }
+}
+
+fn is_relay(table: &ListenerTable) -> bool {
+    let is_for = |service: Service| matches!(service.mail(), Some(Protocol::Lmtp | Protocol::Smtp));
+    table.relay.relay.is(&true).is_some() && table.protocol.given().is_none_or(|protocol| is_for(protocol.value))
 }
 
 fn backend_of<'f>(table: &ListenerTable, backends: &'f [BackendTable]) -> Option<&'f BackendTable> {
@@ -91,6 +117,7 @@ fn backend_of<'f>(table: &ListenerTable, backends: &'f [BackendTable]) -> Option
 pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Findings) -> Config {
     let listeners = plans.iter().filter_map(|plan| listener(plan, &file.server, found));
     let http = plans.iter().filter(|plan| plan.is_http()).map(|plan| http_listener(plan, &file.server, found));
+    let relays = plans.iter().filter_map(|plan| relay_listener(plan, &file.server, found));
     let certificates = file.certificates.iter().filter_map(|table| certificate(table, found));
     // One certificate is its own default.
     let alone = file.certificates.len() + file.acme.len() == 1;
@@ -100,6 +127,9 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
         path: path.to_owned(),
         server: server(&file.server, found),
         http: http.map(|listener| (listener.id.clone(), listener)).collect(),
+        relays: relays.map(|listener| (listener.id.clone(), listener)).collect(),
+        resolver: file.resolver.resolve(),
+        queue: file.queue.resolve(),
         acme: acme.map(|acme| (acme.id.clone(), acme)).collect(),
         listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
         certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
@@ -176,6 +206,28 @@ fn http_listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) 
         // Nobody types a request by hand.
         timeout: own.timeouts.command.or(&server.timeouts.command).value_or(Duration::from_secs(30)),
     }
+}
+
+fn relay_listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings) -> Option<RelayListener> {
+    let (table, server) = (plan.table, &server_table.shared);
+    let (protocol, own) = (plan.relay_protocol()?, &table.shared);
+    Some(RelayListener {
+        id: table.id.clone(),
+        at: found.position(table.key.offset),
+        bind: table.bind.values(),
+        protocol,
+        networks: table.relay.networks(),
+        multi_domain: table.relay.multi_domain.value_or(MultiDomain::Defer),
+        tls: plan.has_tls().then(|| tls(&plan.tls, found)),
+        require: plan.requires_tls(),
+        proxies: proxies(plan, server),
+        protection: protection(plan, server_table),
+        max_connections: size(own.max_connections.or(&server.max_connections).value_or(8192)),
+        timeout: timeouts(&own.timeouts.or(&server.timeouts), protocol).command,
+        limits: limits(&own.limits.or(&server.limits), protocol),
+        bare_newline: own.bare_newline.or(&server.bare_newline).value_or(BareNewline::default()),
+        largest: own.limits.message.or(&server.limits.message).given().map(|limit| limit.value),
+    })
 }
 
 fn proxies(plan: &Plan<'_>, server: &SharedKeys) -> Proxies {

@@ -9,12 +9,16 @@ use toml::{
 
 use super::{
     findings::{Findings, Key},
-    later, nearest,
+    later::{self, LEAVE_OUT, not_yet},
+    nearest,
     word::{Refusal, quoted},
 };
 
+mod conditional;
 mod mixed;
 mod read;
+
+pub(super) use conditional::Conditional;
 
 /// One table of the file, or the absence of one.
 pub(super) struct Section<'d, 'f> {
@@ -139,13 +143,6 @@ impl<'d, 'f> Section<'d, 'f> {
     fn refuse(&mut self, key: &Key, refusal: Refusal) {
         self.found.error(key, refusal.what, refusal.right);
     }
-}
-
-/// What to do about a setting that this version knows and cannot do.
-const LEAVE_OUT: &str = "take it out";
-
-fn not_yet(what: &str) -> String {
-    format!("this version cannot {what} yet")
 }
 
 fn dotted(table: &str, name: &str) -> String {

@@ -29,7 +29,8 @@ pub(super) fn check(config: &Config, certificates: &Certificates, problems: &mut
 fn listeners(config: &Config) -> impl Iterator<Item = (&str, &Position, &Tls)> {
     let mail = config.listeners.values().map(|listener| (&listener.id, &listener.at, &listener.tls));
     let http = config.http.values().map(|listener| (&listener.id, &listener.at, &listener.tls));
-    mail.chain(http).filter_map(|(id, at, tls)| Some((id.as_str(), at, tls.as_ref()?)))
+    let relays = config.relays.values().map(|listener| (&listener.id, &listener.at, &listener.tls));
+    mail.chain(http).chain(relays).filter_map(|(id, at, tls)| Some((id.as_str(), at, tls.as_ref()?)))
 }
 
 /// What there is, and what will be issued: a certificate that no listener could serve would be kept out of force once it

@@ -95,8 +95,8 @@ fn answered(table: &AcmeTable, plans: &[Plan<'_>], found: &mut Findings) {
 fn answered_by_tls((challenge, is): &(Key, String), plans: &[Plan<'_>], found: &mut Findings) {
     let right = "bind a listener with protocol = \"http\" and tls.implicit = true to \"[::]:443\", have that port \
                  forwarded, or choose another challenge";
-    // LMTP has no name for itself, so that an authority's is passed over there.
-    let answers = |plan: &&Plan<'_>| plan.is_implicit() && plan.protocol() != Some(Protocol::Lmtp);
+    // LMTP has no name for itself, so that an authority's is passed over there; and who relays is there for few.
+    let answers = |plan: &&Plan<'_>| plan.is_implicit() && !plan.is_relay && plan.protocol() != Some(Protocol::Lmtp);
     let implicit: Vec<_> = plans.iter().filter(answers).collect();
     if implicit.is_empty() {
         let what = format!("{is}, and no listener that could answer has tls.implicit = true");

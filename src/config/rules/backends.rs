@@ -14,7 +14,7 @@ use crate::policy::balance::Order;
 
 /// Checks which backend one listener names.
 pub(super) fn check_choice(plan: &Plan<'_>, file: &File, found: &mut Findings) {
-    if plan.backend.is_some() || plan.is_http() || file.backends.is_empty() {
+    if plan.backend.is_some() || !plan.needs_backend() || file.backends.is_empty() {
         return;
     }
     let ids: Vec<_> = file.backends.iter().map(|backend| backend.id.as_str()).collect();
@@ -33,12 +33,12 @@ pub(super) fn check_choice(plan: &Plan<'_>, file: &File, found: &mut Findings) {
 /// Checks all backends.
 pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
     let key = Key { path: "backend".to_owned(), offset: 0 };
-    let none_is_needed = !plans.is_empty() && plans.iter().all(Plan::is_http);
+    let none_is_needed = !plans.is_empty() && !plans.iter().any(Plan::needs_backend);
     if file.backends.is_empty() && !none_is_needed && !found.speaks_of(&key.path) {
         found.missing(&key, "there is none", "add a table [backend.<id>] with the address of the mail server");
     }
     // A listener whose backend is not known may have meant any of them.
-    let all_known = !plans.is_empty() && plans.iter().all(|plan| plan.backend.is_some() || plan.is_http());
+    let all_known = !plans.is_empty() && plans.iter().all(|plan| plan.backend.is_some() || !plan.needs_backend());
     for backend in &file.backends {
         addresses(backend, found);
         identity(backend, plans, found);

@@ -40,15 +40,12 @@ fn switches(plan: &Plan<'_>, found: &mut Findings) {
 }
 
 fn disabled_but_required(plan: &Plan<'_>, enable: &Key, found: &mut Findings) {
-    let Some(protocol) = plan.protocol() else { return };
-    let require = match &plan.tls.require {
-        require if require.is_absent() && plan.requires_tls() => {
+    let require = match (plan.tls.require.is(&true), plan.protocol()) {
+        (Some(key), protocol) if protocol.is_some() || plan.is_relay => format!("{} is true", key.path),
+        (None, Some(protocol)) if plan.tls.require.is_absent() && plan.requires_tls() => {
             format!("{} is true by default on {protocol}", within(&plan.table.key, "tls.require").path)
         }
-        require => match require.is(&true) {
-            Some(key) => format!("{} is true", key.path),
-            None => return,
-        },
+        _ => return,
     };
     found.error(enable, format!("cannot be false while {require}"), "set tls.require = false as well, or leave TLS on");
 }

@@ -21,6 +21,9 @@ mod hygiene;
 mod places;
 mod plaintext;
 mod proxies;
+mod queue;
+mod relay;
+mod resolver;
 mod screening;
 
 /// Notes all that does not fit together.
@@ -36,12 +39,15 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         proxies::check(plan, found);
         backend_tls::check_port(plan, found);
         screening::check(plan, found);
+        relay::check(plan, file, found);
     }
     places::check(plans, found);
     backends::check(file, plans, found);
     hygiene::check_backends(file, plans, found);
     certificates::check(file, plans, found);
     acme::check(file, plans, found);
+    resolver::check(&file.resolver, found);
+    queue::check(file, found);
 }
 
 fn hostname(file: &File, found: &mut Findings) {

@@ -35,6 +35,9 @@ pub(super) fn check(plan: &Plan<'_>, found: &mut Findings) {
 
 /// Why a listener has nothing before its greeting, if it has not.
 fn out_of_place(plan: &Plan<'_>) -> Option<(String, &'static str)> {
+    if plan.is_relay {
+        return Some(("means nothing where relay = true".to_owned(), "take it out"));
+    }
     if let Some(service) = plan.service.filter(|_| plan.protocol() != Some(Protocol::Smtp)) {
         return Some((format!("means nothing on {}", service.name()), "it is for smtp"));
     }

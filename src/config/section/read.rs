@@ -4,10 +4,10 @@ use std::{collections::HashSet, hash::Hash, ops::RangeInclusive, time::Duration}
 
 use toml::de::DeValue;
 
-use super::{Item, LEAVE_OUT, Section, dotted, not_yet};
+use super::{Item, Section, dotted};
 use crate::config::{
     findings::Key,
-    later,
+    later::{self, LEAVE_OUT, not_yet},
     setting::{Given, Setting},
     text::{self, Text},
     word::{self, Refusal, quoted},
@@ -37,6 +37,20 @@ impl<'d> Section<'d, '_> {
     ) -> Setting<T> {
         let path = dotted(&self.key.path, name);
         self.value(name, |value, section| section.one(&path, value, parse))
+    }
+
+    /// A text of which `parse` makes a value, or true or false, of which `switched` does.
+    pub(in crate::config) fn word_or_switch<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Refusal>,
+        switched: impl Fn(bool) -> Result<T, Refusal>,
+    ) -> Setting<T> {
+        let path = dotted(&self.key.path, name);
+        self.value(name, |value, section| match value {
+            DeValue::Boolean(on) => switched(*on),
+            _ => section.one(&path, value, parse),
+        })
     }
 
     /// A text of which `parse` makes a value, and which no message shows.

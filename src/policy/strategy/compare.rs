@@ -123,6 +123,9 @@ fn value(variable: Variable, text: &str, at: usize, names: &Names) -> Result<Str
         Kind::Ip => return ip(text, at),
         Kind::Listener if !names.listeners.iter().any(|id| id == text) => {
             let what = format!("{} is no listener with relay = true", shown(text));
+            if names.listeners.is_empty() {
+                return Err(Fault::new(at, what, "there is none"));
+            }
             return Err(Fault::unknown(at, what, text, names.listeners.iter().map(String::as_str)));
         }
         Kind::Mailbox | Kind::Listener | Kind::Number | Kind::Error | Kind::Source => {}

@@ -1,0 +1,86 @@
+//! The way to the servers of recipients: listeners that relay, TLS strategies, and the resolver.
+
+use std::fmt::Write;
+
+use super::{bare_newline, encryption, explain_tls, listed, protection, proxies, row, spelled};
+use crate::{
+    config::{Config, Dnssec, NameServers, RelayListener, Resolver},
+    policy::strategy::{Strategies, TlsStrategy},
+    proto::Protocol,
+};
+
+/// Adds what holds; nothing where nothing of it is used.
+pub(super) fn explain(text: &mut String, config: &Config) {
+    for listener in config.relays.values() {
+        relay(text, listener);
+    }
+    if config.relays.is_empty() && !config.queue.named {
+        return;
+    }
+    choice(text, &config.queue.tls);
+    for table in config.queue.strategies.values() {
+        strategy(text, table);
+    }
+    resolver(text, &config.resolver);
+}
+
+fn relay(text: &mut String, listener: &RelayListener) {
+    let _ = writeln!(text, "\n{}: {} on {}", listener.id, listener.protocol, listed(&listener.bind));
+    row(text, "relay-networks", &listed(&listener.networks));
+    if listener.protocol == Protocol::Smtp {
+        row(text, "multi-domain", listener.multi_domain.name());
+    }
+    proxies(text, &listener.proxies);
+    row(text, "tls", encryption(listener.tls.as_ref(), listener.require));
+    if let Some(tls) = &listener.tls {
+        explain_tls(text, tls);
+    }
+    bare_newline(text, listener.bare_newline);
+    if let Some(largest) = listener.largest {
+        row(text, "limit.message", &largest.to_string());
+    }
+    row(text, "max-connections", &listener.max_connections.to_string());
+    row(text, "timeout", &format!("command {}", spelled(listener.timeout)));
+    let limits = &listener.limits;
+    let (line, commands) = (limits.line, limits.commands);
+    row(
+        text,
+        "limit",
+        &format!("line {line}, commands {commands}, errors {}, discard {}", limits.errors, limits.discard),
+    );
+    protection::explain(text, &listener.protection);
+}
+
+fn choice(text: &mut String, strategies: &Strategies) {
+    let _ = writeln!(text, "\nqueue.strategy.tls: the first that is true");
+    for rule in &strategies.rules {
+        row(text, &rule.strategy.id, &format!("if {}", rule.condition));
+    }
+    row(text, &strategies.otherwise.id, "else");
+}
+
+fn strategy(text: &mut String, strategy: &TlsStrategy) {
+    let _ = writeln!(text, "\nqueue.tls.{}", strategy.id);
+    row(text, "dane", strategy.dane.name());
+    row(text, "mta-sts", strategy.mta_sts.name());
+    row(text, "starttls", strategy.starttls.name());
+    let certificate = if strategy.allow_invalid_certs { "any, but for DANE and MTA-STS" } else { "has to be valid" };
+    row(text, "certificate", certificate);
+    let (tls, mta_sts) = (spelled(strategy.tls_timeout), spelled(strategy.mta_sts_timeout));
+    row(text, "timeout", &format!("tls {tls}, mta-sts {mta_sts}"));
+}
+
+fn resolver(text: &mut String, resolver: &Resolver) {
+    let _ = writeln!(text, "\nresolver");
+    match &resolver.servers {
+        NameServers::System => row(text, "servers", "those of the system"),
+        NameServers::Custom(servers) => row(text, "servers", &listed(servers)),
+    }
+    let dnssec = match resolver.dnssec {
+        Dnssec::Ad if resolver.dnssec_named => "ad: as the resolver says",
+        Dnssec::Ad => "ad: as the resolver says, if it is on this machine",
+        Dnssec::Validate => "validate: checked here",
+        Dnssec::Off => "off: no DANE",
+    };
+    row(text, "dnssec", dnssec);
+}
