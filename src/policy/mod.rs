@@ -1,5 +1,6 @@
 //! Facts in, verdict out: the decisions that need no socket, no file and no clock of their own.
 
+pub mod answer;
 pub mod balance;
 pub mod bans;
 pub mod client;
