@@ -11,6 +11,7 @@ pub mod embedded;
 pub mod http;
 pub mod inbound;
 pub mod net;
+pub mod outbound;
 pub mod policy;
 pub mod proto;
 pub mod reload;

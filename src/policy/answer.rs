@@ -88,7 +88,7 @@ pub enum LookupError {
 pub struct Ede {
     /// INFO-CODE.
     pub code: u16,
-    /// EXTRA-TEXT as the resolver has it; it may be of another's making, so escape it wherever it is shown.
+    /// EXTRA-TEXT; what is not printable ASCII in it was replaced, and the rest of a long one left out.
     pub text: String,
 }
 

@@ -5,6 +5,7 @@ pub mod balance;
 pub mod bans;
 pub mod client;
 pub mod clients;
+pub mod dane;
 pub mod dnsbl;
 pub mod health;
 pub mod rate;
