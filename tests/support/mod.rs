@@ -1,5 +1,5 @@
 //! The real components the tests put around mailward: Dovecot and Postfix as mail servers, Exim as a sender and as a server,
-//! BIND as a name server, Pebble as the authority that certificates are from, and the programs people read and send mail with
+//! BIND as a name server, NSD and Unbound as a DNS of their own, Pebble as the authority that certificates are from, and the programs people read and send mail with
 //! as clients.
 //!
 //! A test file says `mod support;` and reads like this:
@@ -26,6 +26,7 @@ mod clients;
 mod figures;
 pub mod gateway;
 mod message;
+mod namespace;
 mod process;
 mod scratch;
 mod servers;
@@ -49,6 +50,7 @@ pub use gateway::talk::Talk;
 pub use gateway::witness::Witness;
 pub use gateway::{Gateway, GatewayBuilder, NAME, mailward, release_build};
 pub use message::{assert_carries, message, stuffed};
+pub use namespace::Namespace;
 pub use process::port::{Port, reserve_port};
 pub use process::ran::{Ran, Running, run, run_within, start};
 pub use process::supervised::Supervised;
@@ -62,6 +64,7 @@ pub use servers::named::{Named, NamedBuilder};
 pub use servers::pebble::{Pebble, PebbleBuilder};
 pub use servers::postfix::{Postfix, PostfixBuilder};
 pub use servers::recorder::{Recorded, Recorder};
+pub use servers::world::{Sink, World};
 
 /// Where the servers of the tests listen. It is not 127.0.0.1 because Dovecot takes a connection from its own address for a
 /// secure one; whoever connects to it without choosing a source comes from 127.0.0.1.

@@ -9,3 +9,4 @@ pub mod pebble;
 pub mod postfix;
 pub mod recorder;
 mod template;
+pub mod world;
