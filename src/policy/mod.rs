@@ -3,11 +3,13 @@
 pub mod answer;
 pub mod balance;
 pub mod bans;
+pub mod certificate;
 pub mod client;
 pub mod clients;
 pub mod dane;
 pub mod dnsbl;
 pub mod health;
+pub mod names;
 pub mod rate;
 pub mod renewal;
 pub mod strategy;

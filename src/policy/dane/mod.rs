@@ -1,50 +1,14 @@
-//! DANE for SMTP: what was asked about a host's TLSA records (RFC 6698, RFC 7672).
+//! DANE for SMTP: what TLSA records demand, and what fulfils it (RFC 7672, RFC 7671, RFC 6698).
+//!
+//! Promises: usages 0 and 1 demand nothing (RFC 7672 §3.1.3); what cannot be looked up is a failure, and never no record
+//! (§2.1); once one record can be used, only a certificate that matches one will do (§2.2).
 
-use super::answer::{Answer, LookupError};
+mod fingerprint;
+mod record;
+mod reference;
+mod state;
 
-/// A TLSA record as it was published (RFC 6698 §2.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tlsa {
-    /// Certificate usage.
-    pub usage: u8,
-    /// Selector.
-    pub selector: u8,
-    /// Matching type.
-    pub matching: u8,
-    /// Certificate association data.
-    pub data: Vec<u8>,
-}
-
-/// What was asked about the TLSA records of a host, and what came of it.
-#[derive(Clone, Debug)]
-pub enum Asked {
-    /// Nothing was asked.
-    Not(NotAsked),
-    /// There is an answer.
-    Answered {
-        /// The base domain: the name under which `_25._tcp` was asked for (RFC 7672 §2.2.2).
-        base: String,
-        /// What there is.
-        answer: Answer<Tlsa>,
-    },
-    /// There is none.
-    Failed {
-        /// The base domain.
-        base: String,
-        /// Why not.
-        error: LookupError,
-    },
-}
-
-/// Why nobody asked for TLSA records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotAsked {
-    /// The strategy says so.
-    Disabled,
-    /// An address in brackets has no name to ask for.
-    Literal,
-    /// DNSSEC vouches neither for the host's addresses nor for its alias (RFC 7672 §2.2.2).
-    InsecureAddress,
-    /// There is no resolver whose word on DNSSEC can be believed.
-    Unbelieved,
-}
+pub use fingerprint::{Fingerprints, Selected};
+pub use record::{Data, Record, Selector, Tlsa, Unusable, Usage, strongest};
+pub use reference::{MxOf, NextHop, reference_names};
+pub use state::{Absence, Asked, Dane, NotAsked, Records};
