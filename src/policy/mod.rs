@@ -9,6 +9,7 @@ pub mod clients;
 pub mod dane;
 pub mod dnsbl;
 pub mod health;
+pub mod mta_sts;
 pub mod names;
 pub mod rate;
 pub mod renewal;
