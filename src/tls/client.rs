@@ -19,7 +19,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms},
+    crypto::{self, CryptoProvider},
     pki_types::{CertificateDer, ServerName, UnixTime},
     sign::SingleCertAndKey,
 };
@@ -27,6 +27,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     certificate::{self_issued, sha256},
+    proof::{Judge, Proven},
     roots::{roots, roots_with_system},
     table::read_texts,
 };
@@ -79,7 +80,7 @@ fn verifier(
 ) -> Result<Arc<dyn ServerCertVerifier>, String> {
     if !tls.pins.is_empty() {
         let algorithms = provider.signature_verification_algorithms;
-        return Ok(Arc::new(Pinned { pins: tls.pins.clone(), algorithms }));
+        return Ok(Arc::new(Proven { judge: Pinned(tls.pins.clone()), algorithms }));
     }
     let roots = tls.ca.as_ref().map_or_else(|| roots_with_system(ca), |files| roots(files))?;
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
@@ -88,10 +89,7 @@ fn verifier(
 
 /// Takes a certificate by its key.
 #[derive(Debug)]
-struct Pinned {
-    pins: Vec<[u8; 32]>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+struct Pinned(Vec<[u8; 32]>);
 
 /// Takes a certificate by its chain and name, and tells a self-signed one from one of an authority that is not known.
 #[derive(Debug)]
@@ -127,42 +125,10 @@ fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>,
     parsed.map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
 }
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Judge for Pinned {
+    fn judge(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let found = sha256(parse(certificate)?.public_key().raw);
-        if self.pins.contains(&found) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(Unfit::WrongKey(Digest(found)).error())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        if self.0.contains(&found) { Ok(()) } else { Err(Unfit::WrongKey(Digest(found)).error()) }
     }
 }
 
@@ -271,9 +237,7 @@ impl ClientFault {
     }
 
     fn wrong_name(expected: &str, presented: &[String]) -> Self {
-        // rustls writes `DnsName("mail.internal")`.
-        let names: Vec<_> = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
-        let names = names.join(", ");
+        let names = names_in(presented).join(", ");
         let what = format!("its certificate is not for {expected}");
         if names.is_empty() {
             // RFC 9525 §2: names in the subject do not count.
@@ -304,6 +268,11 @@ impl ClientFault {
             _ => Self::new(format!("it broke the handshake off ({alert:?})"), "its own log may say more"),
         }
     }
+}
+
+/// The names of a certificate out of rustls' list, which has them as `DnsName("mail.internal")`.
+pub(super) fn names_in(presented: &[String]) -> Vec<String> {
+    presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name).to_owned()).collect()
 }
 
 impl Display for ClientFault {
