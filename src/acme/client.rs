@@ -10,23 +10,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::Bytes,
     header::{DATE, HeaderValue, LINK, RETRY_AFTER},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, RootCertStore};
 use tokio::time::timeout;
 
 use super::fault::Fault;
-use crate::{policy::renewal::Failing, telemetry::Told};
+use crate::{
+    net::https::{self, HttpsFault, Names},
+    policy::renewal::Failing,
+    telemetry::Told,
+};
 
 /// How long one request may take, from the name's lookup to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -55,7 +54,7 @@ struct Said {
 /// The client that instant-acme asks by.
 #[derive(Clone)]
 pub(super) struct Https {
-    client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    client: https::Https<BodyWrapper<Bytes>>,
     /// What the answers said.
     pub(super) heard: Heard,
 }
@@ -98,11 +97,8 @@ impl Heard {
 impl Https {
     /// A client that trusts `roots`.
     pub(super) fn new(roots: RootCertStore) -> Result<Self, Fault> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let tls = tls.map_err(Fault::ours)?.with_root_certificates(roots).with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), heard: Heard::default() })
+        let client = https::Https::new(roots, Names::of_the_system()).map_err(Fault::ours)?;
+        Ok(Self { client, heard: Heard::default() })
     }
 
     /// Asks, and returns the answer with its whole body.
@@ -112,8 +108,8 @@ impl Https {
     pub(super) async fn ask(&self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, Fault> {
         let (method, url) = (request.method().clone(), request.uri().to_string());
         let asked = timeout(DEADLINE, async {
-            let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
-            whole(answer).await
+            let answer = self.client.ask(request).await.map_err(|fault| unreachable(&fault))?;
+            https::whole(answer, LARGEST).await.map_err(|fault| unreachable(&fault))
         });
         let answered = asked.await.unwrap_or_else(|_| {
             Err(Fault::unreachable(format!("the authority did not answer within {} s", DEADLINE.as_secs())))
@@ -149,13 +145,6 @@ impl HttpClient for Https {
     }
 }
 
-async fn whole(answer: Response<Incoming>) -> Result<Response<Bytes>, Fault> {
-    let (parts, body) = answer.into_parts();
-    let body = Limited::new(body, LARGEST).collect().await;
-    let body = body.map_err(|error| Fault::unreachable(format!("the authority's answer broke off: {error}")))?;
-    Ok(Response::from_parts(parts, body.to_bytes()))
-}
-
 fn is_failure(answer: &Response<Bytes>) -> bool {
     answer.status().is_client_error() || answer.status().is_server_error()
 }
@@ -176,23 +165,13 @@ fn odd(answer: &Response<Bytes>, retry_at: Option<SystemTime>) -> Fault {
     Fault { retry_at, ..fault }
 }
 
-/// No connection, or one that broke: what is at the bottom of it, and what to do where that is known.
-fn unreachable(error: &(dyn std::error::Error + 'static)) -> Fault {
-    let mut reason = error;
-    while let Some(source) = below(reason) {
-        reason = source;
-    }
-    let tls = reason.downcast_ref::<rustls::Error>();
-    Fault::unreachable(match tls {
-        Some(rustls::Error::InvalidCertificate(why)) => format!("the authority's own certificate: {}", advice(why)),
-        _ => format!("the authority cannot be reached: {reason}"),
+fn unreachable(fault: &HttpsFault) -> Fault {
+    Fault::unreachable(match fault {
+        HttpsFault::Certificate(why) => format!("the authority's own certificate: {}", advice(why)),
+        HttpsFault::Unreachable(why) => format!("the authority cannot be reached: {why}"),
+        HttpsFault::BrokeOff(why) => format!("the authority's answer broke off: {why}"),
+        HttpsFault::TooLarge(most) => format!("the authority's answer has more than {most} octets"),
     })
-}
-
-/// What is below an error. An io::Error names as its source what is below the error inside it, and not that error.
-fn below<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e (dyn std::error::Error + 'static)> {
-    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    inside.map(|inside| inside as _).or_else(|| error.source())
 }
 
 fn advice(why: &CertificateError) -> String {

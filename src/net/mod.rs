@@ -5,6 +5,7 @@ pub mod connect;
 pub mod dns;
 pub mod drive;
 pub(crate) mod exchange;
+pub mod https;
 pub mod listen;
 pub mod relay;
 pub mod stage;
