@@ -1,5 +1,6 @@
-//! Mail on its way into the world: what DNS says of a recipient's domain, and which hosts take its mail.
+//! Mail on its way out: what DNS says of a recipient's domain, which hosts take its mail, and what its policy demands of them.
 
 pub mod dns;
 pub mod lookup;
+pub mod policy_host;
 pub mod route;
