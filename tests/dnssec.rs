@@ -1,4 +1,5 @@
-//! What DNS and the route say of names in a signed world, with Postfix and dig as witnesses that the world is as it should be.
+//! What DNS and the route say of names in a signed world, with Postfix and dig as witnesses that the world is as it
+//! should be.
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! What is asked of DNS for a message, whoever answers: a resolver, or a table of records.
 //!
-//! Every question follows aliases, but the one for an alias. Names are lower-case text of A-labels without the trailing dot.
+//! Every question follows aliases, but the one for an alias. Names are lower-case text of A-labels without the trailing
+//! dot.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -29,7 +30,8 @@ pub struct Mx {
 /// # Errors
 /// All its methods: why there is no answer. That there is no record is an answer.
 pub trait Lookup: Sync {
-    /// Whether there is anybody whose word on DNSSEC counts; known once a question was answered. Without, nothing is secure.
+    /// Whether there is anybody whose word on DNSSEC counts; known once a question was answered. Without, nothing is
+    /// secure.
     fn vouches(&self) -> bool;
     /// Where a domain's mail goes.
     fn mx(&self, name: &str) -> impl Future<Output = Found<Mx>> + Send;
@@ -37,8 +39,8 @@ pub trait Lookup: Sync {
     fn v4(&self, name: &str) -> impl Future<Output = Found<Ipv4Addr>> + Send;
     /// A host's addresses of version 6.
     fn v6(&self, name: &str) -> impl Future<Output = Found<Ipv6Addr>> + Send;
-    /// Where the alias `name` itself leads. Whether DNSSEC vouches for that one link cannot be told from an answer that went
-    /// on into a zone without signatures (RFC 7672 §2.1.3).
+    /// Where the alias `name` itself leads. Whether DNSSEC vouches for that one link cannot be told from an answer that
+    /// went on into a zone without signatures (RFC 7672 §2.1.3).
     fn alias(&self, name: &str) -> impl Future<Output = Found<String>> + Send;
     /// Which certificates a service has, by the name `_PORT._tcp.HOST`.
     fn tlsa(&self, name: &str) -> impl Future<Output = Found<Tlsa>> + Send;

@@ -1,8 +1,8 @@
 //! From a recipient's domain to the hosts that take its mail, in order (RFC 5321 §5.1).
 //!
-//! Promises that a domain whose MX records could not be looked up has no hosts at all (RFC 7672 §2.1.2): nobody can lead mail to
-//! another host, or out of DANE, by a lookup that fails. Of each host nothing is looked up before its turn comes: its addresses by
-//! [`Host::find`], then, for who wants DANE, its certificates by [`Host::tlsa`].
+//! Promises that a domain whose MX records could not be looked up has no hosts at all (RFC 7672 §2.1.2): nobody can
+//! lead mail to another host, or out of DANE, by a lookup that fails. Of each host nothing is looked up before its turn
+//! comes: its addresses by [`Host::find`], then, for who wants DANE, its certificates by [`Host::tlsa`].
 
 use std::{collections::HashSet, net::IpAddr};
 
@@ -96,7 +96,8 @@ impl Route {
         let answer = lookup.mx(domain).await?;
         match answer.existence {
             Existence::NoName => Err(Unroutable::NoSuchDomain),
-            // RFC 7672 §2.2.1: whether it is certain that there are no MX records decides on DANE, as the records themselves would.
+            // RFC 7672 §2.2.1: whether it is certain that there are no MX records decides on DANE, as the records
+            // themselves would.
             Existence::NoData => Self::implicit(domain, &answer, ourselves),
             Existence::Records => Self::by_records(domain, answer, ourselves, chance),
         }

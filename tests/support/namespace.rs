@@ -11,8 +11,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::Scratch;
 use super::process::supervised::Supervised;
 
-/// A network of nothing but loopback, on which every port is free, and an `/etc/resolv.conf` of its own. It is gone with the value,
-/// and with the test that is killed.
+/// A network of nothing but loopback, on which every port is free, and an `/etc/resolv.conf` of its own. It is gone
+/// with the value, and with the test that is killed.
 #[derive(Debug)]
 pub struct Namespace {
     process: String,
@@ -33,7 +33,8 @@ exec sleep infinity
 "#;
 
 impl Namespace {
-    /// Makes one whose loopback has these addresses too, each with the length of its prefix, and whose resolver is the file's.
+    /// Makes one whose loopback has these addresses too, each with the length of its prefix, and whose resolver is the
+    /// file's.
     pub fn new(scratch: &Scratch, addresses: &[&str], resolv_conf: &Path) -> Self {
         let directory = scratch.directory("namespace");
         let mut command = Command::new("/usr/bin/unshare");

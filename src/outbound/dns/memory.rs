@@ -1,7 +1,7 @@
 //! What was said of late, so that the recipients of one message, and its further hosts, cost no question each.
 //!
-//! Promises that nothing is kept longer than it holds, that the whole stays within a fixed size, whoever chooses the names, and
-//! that what outlives a change of trust is not in it. Errors are never kept.
+//! Promises that nothing is kept longer than it holds, that the whole stays within a fixed size, whoever chooses the
+//! names, and that what outlives a change of trust is not in it. Errors are never kept.
 
 use std::{
     collections::HashMap,

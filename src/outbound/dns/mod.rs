@@ -1,8 +1,8 @@
 //! Questions to resolvers that validate DNSSEC for us.
 //!
-//! Promises that "secure" is said only of what a resolver vouches for that is trusted and has shown that it validates; that
-//! SERVFAIL, a timeout and a reply that cannot be read are errors; that a question ends in time; that while one resolver can
-//! vouch, none is asked that cannot, so that nobody talks DANE away by keeping the one silent.
+//! Promises that "secure" is said only of what a resolver vouches for that is trusted and has shown that it validates;
+//! that SERVFAIL, a timeout and a reply that cannot be read are errors; that a question ends in time; that while one
+//! resolver can vouch, none is asked that cannot, so that nobody talks DANE away by keeping the one silent.
 
 use std::{
     io, mem,
@@ -235,7 +235,8 @@ impl Dns {
         Err(failure)
     }
 
-    /// The servers that may be asked: those that may vouch, where there are such, beginning with the one that answered last.
+    /// The servers that may be asked: those that may vouch, where there are such, beginning with the one that answered
+    /// last.
     fn order(&self) -> Vec<usize> {
         let standings = self.lock();
         let doubted = |place: &usize| matches!(standings[*place], Standing::DoesNot(_));

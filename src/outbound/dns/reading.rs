@@ -1,7 +1,7 @@
 //! The answer in a reply.
 //!
-//! A reply is taken at its word only where it is whole: what is cut, contradicts itself or leads in circles is an error, never
-//! "no record".
+//! A reply is taken at its word only where it is whole: what is cut, contradicts itself or leads in circles is an
+//! error, never "no record".
 
 use std::time::Duration;
 

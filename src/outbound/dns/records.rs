@@ -150,7 +150,8 @@ mod tests {
     fn no_reply_is_too_broken_to_be_read() {
         let whole = rich();
         for at in 0..whole.len() {
-            // Each pointer, length and count there is: nothing, a little, the limits of a label, pointers, and too much.
+            // Each pointer, length and count there is: nothing, a little, the limits of a label, pointers, and too
+            // much.
             for value in [0, 1, 2, 5, 12, 15, 16, 28, 52, 63, 64, 128, 192, 193, 255] {
                 let mut broken = whole.clone();
                 broken[at] = value;

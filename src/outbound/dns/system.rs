@@ -12,8 +12,8 @@ const MOST: usize = 3;
 
 const PORT: u16 = 53;
 
-/// Reads the file's text. Trusted are all of them where it says `options trust-ad`, as the C library has it, and otherwise those
-/// on loopback. Without any it is the one of this machine.
+/// Reads the file's text. Trusted are all of them where it says `options trust-ad`, as the C library has it, and
+/// otherwise those on loopback. Without any it is the one of this machine.
 #[must_use]
 pub fn servers(text: &str) -> Vec<Server> {
     let (mut addresses, mut trusts) = (Vec::new(), false);

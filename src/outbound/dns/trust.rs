@@ -1,4 +1,5 @@
-//! Whether a resolver's word on DNSSEC counts (RFC 7672 §2.1.1: a validating resolver, over a channel that nobody is in).
+//! Whether a resolver's word on DNSSEC counts (RFC 7672 §2.1.1: a validating resolver, over a channel that nobody is
+//! in).
 
 use std::fmt;
 

@@ -12,8 +12,9 @@ use crate::policy::{
     dane::Tlsa,
 };
 
-/// Zones and records, one a line: `NAME TYPE DATA`, with names without trailing dots. A line `NAME insecure` or `NAME bogus` says
-/// how it is with a zone and all below it; without, it is secure. With `. unbelieved` nothing is. The data `SERVFAIL` or `TIMEOUT` makes a question fail.
+/// Zones and records, one a line: `NAME TYPE DATA`, with names without trailing dots. A line `NAME insecure` or `NAME
+/// bogus` says how it is with a zone and all below it; without, it is secure. With `. unbelieved` nothing is. The data
+/// `SERVFAIL` or `TIMEOUT` makes a question fail.
 #[derive(Debug)]
 pub(crate) struct Table {
     lines: Vec<[String; 3]>,

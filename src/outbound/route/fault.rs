@@ -82,8 +82,8 @@ impl HostFault {
         Refusal::new(code, enhanced, self)
     }
 
-    /// Whether the hosts behind this one are out of question too. The sender is told of it only where none before it has failed
-    /// in another way: that one may be back tomorrow.
+    /// Whether the hosts behind this one are out of question too. The sender is told of it only where none before it
+    /// has failed in another way: that one may be back tomorrow.
     #[must_use]
     pub fn is_the_end(&self) -> bool {
         matches!(self, Self::Ourselves)

@@ -32,8 +32,8 @@ pub struct Targets<'a> {
     pub port: u16,
     /// Which addresses.
     pub families: Families,
-    /// Whether a host may be at an address that means this machine or its link: whoever owns a domain could otherwise lead mail, and
-    /// connections, to what listens there.
+    /// Whether a host may be at an address that means this machine or its link: whoever owns a domain could otherwise
+    /// lead mail, and connections, to what listens there.
     pub may_be_local: bool,
     /// Who we are.
     pub ourselves: &'a Ourselves,

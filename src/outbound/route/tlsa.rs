@@ -1,8 +1,8 @@
 //! The TLSA records of one host, and the name that they are of (RFC 7672 §2.2, RFC 7671 §7).
 //!
-//! Promises that no TLSA record is asked for where DNSSEC does not vouch for the host's addresses: name servers of zones without
-//! signatures answer such questions with failures, and mail would wait for ever. That a question fails is an error; never is a name
-//! asked about because another failed.
+//! Promises that no TLSA record is asked for where DNSSEC does not vouch for the host's addresses: name servers of
+//! zones without signatures answer such questions with failures, and mail would wait for ever. That a question fails is
+//! an error; never is a name asked about because another failed.
 
 use super::{
     super::lookup::{Found, Lookup},

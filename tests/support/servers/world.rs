@@ -1,8 +1,8 @@
 //! A DNS of its own, from a signed root on: NSD has its zones, Unbound validates them.
 //!
-//! The zones are in `tests/fixtures/servers/world`. Below `test.` there is one of each kind: `secure.test` is signed and has a name
-//! for each case of DANE, `insecure.test` is not signed, `bogus.test` was changed behind its signatures. All mail hosts are at one
-//! address, where a [`Sink`] can be.
+//! The zones are in `tests/fixtures/servers/world`. Below `test.` there is one of each kind: `secure.test` is signed
+//! and has a name for each case of DANE, `insecure.test` is not signed, `bogus.test` was changed behind its signatures.
+//! All mail hosts are at one address, where a [`Sink`] can be.
 
 use std::path::Path;
 use std::process::Command;
@@ -64,7 +64,8 @@ impl World {
         Self { _resolver: resolver, _names: names, namespace, certificate, scratch }
     }
 
-    /// Starts a mail server at [`Self::MAIL_HOST`] that shows [`Self::certificate`] after STARTTLS and delivers nothing.
+    /// Starts a mail server at [`Self::MAIL_HOST`] that shows [`Self::certificate`] after STARTTLS and delivers
+    /// nothing.
     pub fn sink(&self) -> Sink {
         self.certificate.write(&self.scratch, "sink");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python/sink.py");
