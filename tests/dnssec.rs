@@ -1,5 +1,5 @@
-//! What DNS and the route say of names in a signed world, with Postfix and dig as witnesses that the world is as it
-//! should be.
+//! What DNS, the route and the verdict say of names in a signed world, with Postfix and dig as witnesses that the world
+//! is as it should be.
 
 mod support;
 
@@ -10,7 +10,10 @@ use mailward::outbound::dns::{Dns, Dnssec, Doubt, Probe, Server, Settings, Stand
 use mailward::outbound::lookup::Lookup as _;
 use mailward::outbound::route::{Families, Host, Ourselves, Route, Targets, by_chance};
 use mailward::policy::answer::{Existence, LookupError, Security};
-use mailward::policy::dane::Asked;
+use mailward::policy::dane::{Asked, Dane};
+use mailward::policy::mta_sts::Standing as Sts;
+use mailward::policy::strategy::{Requirement, TlsStrategy};
+use mailward::policy::verdict::{Facts, decide};
 use support::{Namespace, World, run};
 
 fn resolver(address: &str, trusts: bool) -> Server {
@@ -187,4 +190,50 @@ fn d2_the_ad_bit_is_believed_of_a_trusted_resolver_that_has_shown_that_it_valida
     assert_eq!(standing(&|settings| settings.probe.bogus = Some("insecure.test".into())), doubt);
     assert_eq!(standing(&|settings| settings.probe.bogus = Some("gone.secure.test".into())), Standing::Vouches);
     assert_eq!(standing(&|settings| settings.probe.bogus = None), Standing::Vouches);
+}
+
+/// The golden names that have hosts: what may be sent to them where DANE is optional, and where it is required. What
+/// the records are worth against the certificate that is shown is another question.
+const VERDICTS: [(&str, &str, &str); 10] = [
+    ("secure.test", "tls/dane", "tls/dane"),
+    ("impl.secure.test", "tls/dane", "tls/dane"),
+    ("cn.secure.test", "tls/dane", "tls/dane"),
+    ("ci.secure.test", "tls/dane", "tls/dane"),
+    ("bad.secure.test", "tls/dane", "tls/dane"),
+    ("unus.secure.test", "tls/any", "skip/dane"),
+    ("nodane.secure.test", "offered/any", "skip/dane"),
+    ("insecure.test", "offered/any", "delay/dane"),
+    ("half.insecure.test", "tls/dane", "delay/dane"),
+    ("cb.secure.test", "skip/dns", "skip/dns"),
+];
+
+#[test]
+fn d22_each_golden_name_has_its_verdict() {
+    let world = World::start();
+    inside(&world.namespace, async || {
+        let dns = Dns::new(trusted());
+        for (domain, optional, required) in VERDICTS {
+            assert_eq!(verdict(&dns, domain, Requirement::Optional).await, optional, "{domain}");
+            assert_eq!(verdict(&dns, domain, Requirement::Require).await, required, "{domain}");
+        }
+    });
+}
+
+async fn verdict(dns: &Dns, domain: &str, dane: Requirement) -> String {
+    let ourselves = Ourselves::default();
+    let targets = Targets { port: 25, families: Families::V4First, may_be_local: false, ourselves: &ourselves };
+    let route = Route::find(dns, domain, &ourselves, &mut by_chance).await.expect("it has hosts");
+    let host = Host::find(dns, &route.exchanges[0], &targets).await.expect("every host has an address");
+    let strategy = TlsStrategy {
+        id: "test".into(),
+        dane,
+        mta_sts: Requirement::Optional,
+        starttls: Requirement::Optional,
+        allow_invalid_certs: true,
+        tls_timeout: Duration::from_secs(30),
+        mta_sts_timeout: Duration::from_secs(20),
+    };
+    let dane = Dane::of(host.tlsa(dns, &route, 25).await);
+    let facts = Facts { next_hop: route.next_hop(), host: &host.name, dane: &dane, sts: &Sts::Absent };
+    decide(&strategy, &facts).decision.to_string()
 }

@@ -9,7 +9,10 @@ use std::{collections::HashSet, net::IpAddr};
 use super::lookup::{Lookup, Mx};
 use crate::{
     config::is_host_name,
-    policy::answer::{Answer, Existence, Security},
+    policy::{
+        answer::{Answer, Existence, Security},
+        dane::{MxOf, NextHop},
+    },
 };
 
 mod fault;
@@ -77,6 +80,17 @@ pub fn by_chance(below: usize) -> usize {
 }
 
 impl Route {
+    /// What led to the hosts, for a verdict.
+    #[must_use]
+    pub fn next_hop(&self) -> NextHop<'_> {
+        let mx = match (self.way, self.security) {
+            (Way::Mx, Security::Secure) => MxOf::Secure,
+            (Way::Implicit, Security::Secure) => MxOf::None,
+            (_, Security::Insecure) | (Way::Literal, _) => MxOf::Insecure,
+        };
+        NextHop { name: &self.domain, expanded: self.expanded.as_deref(), mx }
+    }
+
     /// Finds the hosts of a domain, which is a name in lower-case A-labels or an address in brackets.
     ///
     /// # Errors
