@@ -10,6 +10,7 @@ pub mod dane;
 pub mod dnsbl;
 pub mod evidence;
 pub mod health;
+pub mod history;
 pub mod mta_sts;
 pub mod names;
 pub mod outcome;

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::{
     dane::{Absence, Dane, MxOf, NextHop, NotAsked},
     evidence::Shown,
@@ -70,7 +72,8 @@ pub struct Check {
 }
 
 /// How much is known of the server that mail goes to, from nothing to all that can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Assurance {
     /// Nothing, and everybody on the way can read along.
     Clear,

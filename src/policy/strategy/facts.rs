@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// What is known of a message for one recipient, and of the remote that it is to go to.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
@@ -41,9 +43,9 @@ pub struct Facts<'f> {
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name {
-            $($(#[$what])* $variant,)*
+            $($(#[$what])* #[serde(rename = $word)] $variant,)*
         }
 
         impl $name {
