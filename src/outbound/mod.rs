@@ -4,3 +4,4 @@ pub mod dns;
 pub mod lookup;
 pub mod policy_host;
 pub mod route;
+pub mod store;
