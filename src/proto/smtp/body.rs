@@ -152,6 +152,13 @@ impl Body {
         }
     }
 
+    /// How many of the next bytes stand before the first that makes a refused message of it.
+    pub(super) fn clean_front(mut self, input: &[u8]) -> usize {
+        match self.scan(input) {
+            Scan::Text(length) | Scan::End(length) | Scan::Fault { text: length, .. } => length,
+        }
+    }
+
     /// Looks at the next bytes for the body's end alone.
     pub(super) fn skip(&mut self, input: &[u8]) -> Taken {
         let mut at = 0;

@@ -1,5 +1,7 @@
 //! The argument of BDAT (RFC 3030 §2): how many octets follow, and whether they are the last.
 
+use crate::proto::Input;
+
 /// One BDAT command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
@@ -34,6 +36,25 @@ impl Chunk {
     pub(super) fn write(self, output: &mut Vec<u8>) {
         let last = if self.last { " LAST" } else { "" };
         output.extend_from_slice(format!("BDAT {}{last}\r\n", self.size).as_bytes());
+    }
+}
+
+/// The octets of a refused BDAT: nothing behind one may be taken for a command before they are over (RFC 3030 §2).
+#[derive(Debug)]
+pub(super) struct Unwanted {
+    /// How many are still to come.
+    pub(super) left: u64,
+    /// The reply that comes behind them.
+    pub(super) reply: &'static str,
+}
+
+impl Unwanted {
+    /// Throws away what is there of them; whether they are over.
+    pub(super) fn discard(&mut self, input: &mut Input) -> bool {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.peek().len());
+        input.consume(length);
+        self.left -= length as u64;
+        self.left == 0
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Extensions,
-    chunk::{Chunk, Fault},
+    chunk::{Chunk, Fault, Unwanted},
     command::{self, Command, Verb},
     reply::write_lines,
     words::{self, say},
@@ -38,12 +38,6 @@ enum Hello {
     /// By this command, which is not answered yet.
     Asking(Vec<u8>),
     Said(Vec<u8>),
-}
-
-/// The octets of a refused BDAT, and the reply that comes behind them.
-struct Unwanted {
-    left: u64,
-    reply: &'static str,
 }
 
 /// What the front of the input came to.
@@ -120,14 +114,11 @@ impl SmtpGreeter {
         Ok(Some(answer))
     }
 
-    fn discard(&mut self, unwanted: Unwanted, input: &mut Input) -> Option<Answer> {
-        let length = usize::try_from(unwanted.left).unwrap_or(usize::MAX).min(input.peek().len());
-        input.consume(length);
-        let left = unwanted.left - length as u64;
-        if left == 0 {
+    fn discard(&mut self, mut unwanted: Unwanted, input: &mut Input) -> Option<Answer> {
+        if unwanted.discard(input) {
             return Some(Answer::Refusal(unwanted.reply));
         }
-        self.unwanted = Some(Unwanted { left, ..unwanted });
+        self.unwanted = Some(unwanted);
         None
     }
 

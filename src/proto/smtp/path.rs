@@ -28,7 +28,7 @@ pub(super) fn recipient(path: &[u8]) -> Option<Recipient<'_>> {
 }
 
 /// The address up to its `>`, quoted ones skipped, and what follows.
-fn bracketed(inside: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn bracketed(inside: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut quoted = false;
     let mut bytes = inside.iter().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -77,7 +77,7 @@ fn mailbox(address: &str) -> Option<Recipient<'_>> {
 }
 
 /// Whether a local part without quotes asks for a route, and what follows it.
-fn dotted_local(address: &str) -> Option<(bool, &str)> {
+pub(super) fn dotted_local(address: &str) -> Option<(bool, &str)> {
     let (local, rest) = address.split_at(address.find('@').unwrap_or(address.len()));
     // Dots in any place: Japanese providers gave away such addresses, and they cannot be misread.
     let sane = !local.is_empty() && local.chars().all(|letter| is_atom(letter) || letter == '.');
@@ -100,7 +100,7 @@ fn is_encapsulated(local: &str) -> bool {
 
 /// The same for one in quotes, of which `quoted` is what follows the first. A quoted pair might be read
 /// otherwise by a careless server, so that it counts as a route too.
-fn quoted_local(quoted: &str) -> Option<(bool, &str)> {
+pub(super) fn quoted_local(quoted: &str) -> Option<(bool, &str)> {
     let mut letters = quoted.char_indices();
     while let Some((at, letter)) = letters.next() {
         match letter {

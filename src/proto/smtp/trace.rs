@@ -19,6 +19,8 @@ pub struct Trace {
     /// The clause for TLS, where the client has it.
     tls: Option<String>,
     session: u64,
+    /// What stands in front of the number, so that a message which comes back is known.
+    token: String,
     /// The date and time of now (RFC 5322 §3.3).
     now: fn() -> String,
     /// What the client calls itself, if that can be a name.
@@ -54,6 +56,7 @@ impl Trace {
             client: client.source.ip(),
             tls,
             session,
+            token: String::new(),
             now,
             name: None,
             is_extended: false,
@@ -61,6 +64,13 @@ impl Trace {
             messages: 0,
             is_due: false,
         }
+    }
+
+    /// Marks each field with a token that no other gateway has: letters and digits, of which 64 count.
+    #[must_use]
+    pub fn marked(mut self, token: &str) -> Self {
+        self.token = token.chars().filter(char::is_ascii_alphanumeric).take(64).chain(['.']).collect();
+        self
     }
 
     /// Takes note of a command that goes on to the backend.
@@ -103,7 +113,8 @@ impl Trace {
     fn field(&self, way: Way<'_>) -> String {
         let literal = literal(self.client);
         let name = self.name.as_deref().unwrap_or(&literal);
-        let (hostname, with, id) = (way.hostname, self.protocol(way), format!("{}-{}", self.session, self.messages));
+        let (hostname, with, id) =
+            (way.hostname, self.protocol(way), format!("{}{}-{}", self.token, self.session, self.messages));
         let tls = self.tls.as_ref().map(|clause| format!("\r\n\t{clause}")).unwrap_or_default();
         let now = (self.now)();
         format!("Received: from {name} ({literal})\r\n\tby {hostname} with {with} id {id}{tls};\r\n\t{now}\r\n")
@@ -188,6 +199,7 @@ mod tests {
              \ttls TLS_AES_256_GCM_SHA384 (TLSv1.3 X25519MLKEM768);\r\n\tSun, 22 Nov 2026 07:00:00 +0000\r\n"
         );
         assert!(field(&mut trace, b"", WAY).contains(" id 17-2\r\n"));
+        assert!(field(&mut trace.marked("t0k3n; x"), b"", WAY).contains(" id t0k3nx.17-3\r\n"));
     }
 
     #[test]
@@ -237,7 +249,7 @@ mod tests {
         let mut trace = Trace {
             session: u64::MAX,
             messages: u32::MAX - 1,
-            ..trace("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:1", true)
+            ..trace("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:1", true).marked(&"x".repeat(100))
         };
         let name = "x".repeat(255);
         said(&mut trace, &[&format!("EHLO {name}"), "MAIL FROM:<a@b> SMTPUTF8"]);

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use crate::proto::{Farewell, Violation};
 
 pub(super) const OK: &str = "250 2.0.0 OK\r\n";
+pub(super) const SENDER_OK: &str = "250 2.1.0 OK\r\n";
+pub(super) const GO_AHEAD: &str = "354 End the message with a dot on a line of its own\r\n";
 pub(super) const BYE: &str = "221 2.0.0 Bye\r\n";
 pub(super) const READY_FOR_TLS: &str = "220 2.0.0 Ready to start TLS\r\n";
 pub(super) const HELP: &str = "214 2.0.0 See RFC 5321\r\n";
@@ -15,6 +17,7 @@ pub(super) const BAD_LINE: &str = "500 5.5.2 Line too long, or with characters t
 pub(super) const BAD_NAME: &str = "501 5.5.4 A name or address of the client is needed\r\n";
 pub(super) const BAD_ARGUMENT: &str = "501 5.5.4 Syntax error in parameters\r\n";
 pub(super) const NO_ARGUMENT: &str = "501 5.5.4 No parameters allowed\r\n";
+pub(super) const BAD_SENDER: &str = "501 5.1.7 Syntax error in the sender's address\r\n";
 pub(super) const BAD_RECIPIENT: &str = "501 5.1.3 Syntax error in the recipient's address\r\n";
 pub(super) const NOT_OFFERED: &str = "502 5.5.1 Command not offered\r\n";
 pub(super) const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
@@ -24,10 +27,14 @@ pub(super) const NO_MECHANISM: &str = "504 5.5.4 Authentication mechanism not of
 pub(super) const NEEDS_TLS: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub(super) const NEEDS_LOGIN: &str = "530 5.7.0 Authentication required\r\n";
 pub(super) const NEEDS_ENCRYPTION: &str = "538 5.7.11 Encryption required for authentication\r\n";
+pub(super) const TOO_MANY_RECIPIENTS: &str = "452 4.5.3 Too many recipients\r\n";
 pub(super) const BARE_NEWLINE: &str = "550 5.6.11 Message refused: a bare LF or CR in it, or a NUL before a line\r\n";
 pub(super) const TOO_LARGE: &str = "552 5.3.4 Message too large\r\n";
 pub(super) const NO_UTF8: &str = "553 5.6.7 Letters beyond ASCII need SMTPUTF8, which is not offered\r\n";
 pub(super) const NO_RELAY: &str = "554 5.7.1 Relay access denied\r\n";
+pub(super) const TURNED_AWAY: &str = "554 5.7.1 This server takes mail from permitted networks only\r\n";
+pub(super) const LOOP: &str = "554 5.4.6 The message goes round in circles\r\n";
+pub(super) const NOBODY: &str = "554 5.5.1 No valid recipients\r\n";
 pub(super) const NO_PARAMETER: &str = "555 5.5.4 Parameter not offered\r\n";
 
 /// For a client that speaks before it is greeted (RFC 5321 §3.1).
