@@ -3,6 +3,8 @@
 
 #[path = "support/machines.rs"]
 mod machines;
+#[path = "support/outbound.rs"]
+mod outbound;
 #[path = "support/transcript.rs"]
 mod transcript;
 
@@ -13,7 +15,8 @@ use std::{
 };
 
 use machines::{FilterSession, Greeted, GreeterSession};
-use mailward::proto::{Ending, Opening, Phase, Protocol};
+use mailward::proto::{Connection, Ending, Opening, Phase, Protocol, smtp::Trace};
+use outbound::{EgressSession, RemoteSession};
 use transcript::{Cast, Cause, Expected, Fault, Pattern, Scene, Transcript, escaped};
 
 /// Reads longer than this are cut at this many positions, evenly spread, and not at all of them.
@@ -49,16 +52,35 @@ fn managesieve_transcripts_come_out_as_written() {
     play_all(Protocol::ManageSieve);
 }
 
+#[test]
+fn egress_smtp_transcripts_come_out_as_written() {
+    play_folder("egress-smtp", Protocol::Smtp);
+}
+
+#[test]
+fn egress_lmtp_transcripts_come_out_as_written() {
+    play_folder("egress-lmtp", Protocol::Lmtp);
+}
+
+#[test]
+fn remote_transcripts_come_out_as_written() {
+    play_folder("remote", Protocol::Smtp);
+}
+
 /// Plays every transcript of a protocol and tells of all that fail.
 fn play_all(protocol: Protocol) {
-    let files = files(protocol);
-    assert!(!files.is_empty(), "there is no transcript of {protocol}");
+    play_folder(protocol.name(), protocol);
+}
+
+fn play_folder(folder: &str, protocol: Protocol) {
+    let files = files(folder);
+    assert!(!files.is_empty(), "there is no transcript in {folder}");
     let failures: Vec<String> = files.iter().filter_map(|file| failure(protocol, file)).collect();
     assert!(failures.is_empty(), "{} of {} fail:\n\n{}", failures.len(), files.len(), failures.join("\n\n"));
 }
 
-fn files(protocol: Protocol) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/transcripts").join(protocol.name());
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/transcripts").join(folder);
     let entries = fs::read_dir(&folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
     let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
@@ -150,6 +172,8 @@ struct Stage {
 enum Session {
     Greeter(GreeterSession),
     Filter(FilterSession),
+    Egress(EgressSession),
+    Remote(RemoteSession),
 }
 
 impl Stage {
@@ -157,6 +181,11 @@ impl Stage {
         let session = match &transcript.cast {
             Cast::Greeter => Session::Greeter(GreeterSession::new(&transcript.settings)),
             Cast::Filter(start, leg) => Session::Filter(FilterSession::new(&transcript.settings, start.clone(), *leg)),
+            Cast::Egress(cast) if cast.turns_away => Session::Egress(EgressSession::turning_away(&cast.settings)),
+            Cast::Egress(cast) => {
+                Session::Egress(EgressSession::new(&cast.settings, cast.leg, cast.traces.then(trace)))
+            }
+            Cast::Remote(settings) => Session::Remote(RemoteSession::new(settings.clone())),
         };
         Self { session, unread: Vec::new(), half_close: None, cut_told: false }
     }
@@ -183,6 +212,15 @@ impl Stage {
             (Cause::ClientEnds, Session::Filter(session)) => self.half_close = Some(session.client_ends()),
             (Cause::BackendLost, Session::Filter(session)) => session.backend_lost(),
             (Cause::Farewell(farewell), Session::Filter(session)) => session.farewell(*farewell),
+            (Cause::Client(bytes), Session::Egress(session)) => {
+                cut(bytes).into_iter().for_each(|piece| session.read(piece));
+            }
+            (Cause::Answer(answer), Session::Egress(session)) => session.answer(answer),
+            (Cause::GoAhead, Session::Egress(session)) => session.go_ahead(),
+            (Cause::Backend(bytes), Session::Remote(session)) => {
+                cut(bytes).into_iter().for_each(|piece| session.read(piece));
+            }
+            (Cause::Act(act), Session::Remote(session)) => session.act(act),
             _ => return Err("this cannot happen to this machine".to_owned()),
         }
         Ok(())
@@ -204,6 +242,8 @@ impl Stage {
         match &self.session {
             Session::Greeter(session) => !matches!(session.state, Greeted::Open | Greeted::Asking),
             Session::Filter(session) => session.end.is_some(),
+            Session::Egress(session) => session.is_over,
+            Session::Remote(session) => session.is_over,
         }
     }
 
@@ -214,6 +254,8 @@ impl Stage {
             Session::Filter(session) => {
                 (std::mem::take(&mut session.to_client), std::mem::take(&mut session.to_backend))
             }
+            Session::Egress(session) => (std::mem::take(&mut session.to_client), std::mem::take(&mut session.octets)),
+            Session::Remote(session) => (Vec::new(), std::mem::take(&mut session.to_remote)),
         };
         compare(scene, "S:", &to_client, |what| if let Expected::ToClient(line) = what { Some(line) } else { None })?;
         if self.cut_is_untold() {
@@ -232,9 +274,13 @@ impl Stage {
         self.check_states(scene)
     }
 
-    /// Whether the filter had the backend cut in this scene.
+    /// Whether the backend was cut in this scene, or a message refused on its way to one.
     fn cut_is_untold(&self) -> bool {
-        matches!(&self.session, Session::Filter(session) if session.cut && !self.cut_told)
+        match &self.session {
+            Session::Filter(session) => session.cut && !self.cut_told,
+            Session::Egress(session) => session.events.iter().any(|event| event.starts_with("refused ")),
+            _ => false,
+        }
     }
 
     /// What the backend is to be sent of the client's bytes, once the session goes on in plaintext.
@@ -282,6 +328,8 @@ impl Stage {
                     .then(|| "backend-cut".to_owned());
                 [aside, complaint, half_close, cut, end].into_iter().flatten().collect()
             }
+            Session::Egress(session) => std::mem::take(&mut session.events),
+            Session::Remote(session) => std::mem::take(&mut session.events),
         }
     }
 
@@ -291,11 +339,21 @@ impl Stage {
         match (&self.session, topic) {
             (Session::Filter(session), "phase") => format!("phase {}", phase_name(session.phase())),
             (Session::Filter(session), "awaits-login") => format!("awaits-login {}", session.awaits_login()),
+            (Session::Egress(session), "owed") => format!("owed {}", session.owed()),
+            (Session::Remote(session), "reusable") => format!("reusable {}", session.is_reusable()),
+            (Session::Remote(session), "ambiguous") => format!("ambiguous {}", session.is_ambiguous()),
             (Session::Filter(session), "user") => format!("user {}", session.user().unwrap_or("nobody")),
             _ if self.is_over() => "over".to_owned(),
             _ => "open".to_owned(),
         }
     }
+}
+
+/// The trace of a sender's session.
+fn trace() -> Trace {
+    let source = "127.0.0.1:40000".parse().expect("an address");
+    let client = Connection { source, destination: source, tls: None };
+    Trace::new(&client, 7, || "Sun, 22 Nov 2026 07:00:00 +0000".to_owned()).marked("t0k3n")
 }
 
 fn greeter_event(state: &Greeted) -> Option<String> {

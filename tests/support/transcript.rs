@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use mailward::proto::{
     Farewell, Leg, Limits, Opening, Protocol, Settings, Start,
-    smtp::{BareNewline, DomainPattern, Extensions, Guard, Hygiene},
+    smtp::{Answer, BareNewline, DomainPattern, Extensions, Guard, Hygiene, Mail, Mailbox, egress, remote},
 };
+
+use super::outbound::{Act, egress_settings, remote_settings};
 
 /// A whole file.
 pub(crate) struct Transcript {
@@ -28,6 +30,21 @@ pub(crate) enum Cast {
     Greeter,
     /// Inside TLS, or in permitted plaintext.
     Filter(Start, Leg),
+    /// The server for a sender's side.
+    Egress(Box<EgressCast>),
+    /// The client of a recipient's server.
+    Remote(remote::Settings),
+}
+
+/// How the server for a sender's side plays.
+#[derive(Clone, Debug)]
+pub(crate) struct EgressCast {
+    pub(crate) settings: Arc<egress::Settings>,
+    pub(crate) leg: Leg,
+    /// Whether messages are traced.
+    pub(crate) traces: bool,
+    /// Whether the client may not send mail.
+    pub(crate) turns_away: bool,
 }
 
 /// Something that happens, and all that must come of it.
@@ -57,6 +74,12 @@ pub(crate) enum Cause {
     BackendLost,
     /// mailward takes its leave.
     Farewell(Farewell),
+    /// What a sender asked is answered.
+    Answer(Answer),
+    /// A sender's message may come.
+    GoAhead,
+    /// A recipient's server is told something.
+    Act(Act),
 }
 
 /// A line of what must come.
@@ -177,7 +200,11 @@ pub(crate) fn default_settings(protocol: Protocol) -> Settings {
 
 struct Reader {
     settings: Settings,
-    cast: Option<Cast>,
+    egress: egress::Settings,
+    remote: remote::Settings,
+    traces: bool,
+    turns_away: bool,
+    cast: Option<Mark>,
     start: Start,
     leg: Option<Leg>,
     whole_only: bool,
@@ -185,10 +212,23 @@ struct Reader {
     scenes: Vec<Scene>,
 }
 
+/// Which machine a transcript names.
+#[derive(Clone, Copy)]
+enum Mark {
+    Greeter,
+    Filter,
+    Egress,
+    Remote,
+}
+
 impl Reader {
     fn new(protocol: Protocol) -> Self {
         Self {
             settings: default_settings(protocol),
+            egress: egress_settings(protocol, default_limits(protocol)),
+            remote: remote_settings(),
+            traces: false,
+            turns_away: false,
             cast: None,
             start: Start::Greeting,
             leg: None,
@@ -233,8 +273,19 @@ impl Reader {
         let limits = &mut self.settings.limits;
         let hygiene = &mut self.settings.hygiene;
         match key {
-            "greeter" => self.cast = Some(Cast::Greeter),
-            "filter" => self.cast = Some(Cast::Filter(Start::Greeting, Leg::Tls)),
+            "greeter" => self.cast = Some(Mark::Greeter),
+            "filter" => self.cast = Some(Mark::Filter),
+            "egress" => self.cast = Some(Mark::Egress),
+            "remote" => self.cast = Some(Mark::Remote),
+            "turns-away" => self.turns_away = true,
+            "trace" => self.traces = true,
+            "smtputf8" => self.egress.smtp_utf8 = true,
+            "requiretls" => self.egress.require_tls = true,
+            "tls" => self.egress.tls = offered_tls(value)?,
+            "recipients" => self.egress.recipients = number(value)?,
+            "received" => self.egress.loops.received = number(value)?,
+            "helo" => self.remote.helo = yes(value)?,
+            "eight-bit" => self.remote.eight_bit = yes(value)?,
             "whole-only" => self.whole_only = true,
             "start" => self.start = start(value)?,
             "offered" => offer(&mut self.start, value)?,
@@ -278,13 +329,31 @@ impl Reader {
         Ok(())
     }
 
+    /// The machine of a sender's side shares what it can with the others' settings.
+    fn egress_cast(&self) -> EgressCast {
+        let settings = egress::Settings {
+            limits: self.settings.limits,
+            largest: self.settings.hygiene.largest,
+            bare_newline: self.settings.hygiene.bare_newline,
+            ..self.egress.clone()
+        };
+        let leg = self.leg.unwrap_or(Leg::Plaintext);
+        let (traces, turns_away) = (self.traces, self.turns_away);
+        EgressCast { settings: Arc::new(settings), leg, traces, turns_away }
+    }
+
     fn finish(self) -> Result<Transcript, Fault> {
         if self.scenes.iter().all(|scene| scene.expected.is_empty()) {
             return Err((1, "it expects nothing (no `S:`, `>B:`, `left:` or `=`), so it cannot fail".to_owned()));
         }
-        let cast = match self.cast.ok_or((1, "it names neither `@ greeter` nor `@ filter`".to_owned()))? {
-            Cast::Greeter => Cast::Greeter,
-            Cast::Filter(..) => {
+        let cast = match self
+            .cast
+            .ok_or((1, "it names none of `@ greeter`, `@ filter`, `@ egress` and `@ remote`".to_owned()))?
+        {
+            Mark::Greeter => Cast::Greeter,
+            Mark::Egress => Cast::Egress(Box::new(self.egress_cast())),
+            Mark::Remote => Cast::Remote(self.remote),
+            Mark::Filter => {
                 let plaintext = matches!(self.start, Start::Opened(_));
                 let leg = self.leg.unwrap_or(if plaintext { Leg::Plaintext } else { Leg::Tls });
                 Cast::Filter(self.start, leg)
@@ -293,6 +362,50 @@ impl Reader {
         let settings = Arc::new(self.settings);
         Ok(Transcript { cast, settings, whole_only: self.whole_only, scenes: self.scenes })
     }
+}
+
+fn offered_tls(name: &str) -> Result<egress::Tls, String> {
+    match name {
+        "off" => Ok(egress::Tls::Off),
+        "optional" => Ok(egress::Tls::Optional),
+        "required" => Ok(egress::Tls::Required),
+        _ => Err(format!("`{name}` is nothing that STARTTLS can be")),
+    }
+}
+
+/// `550 5.1.1 text`
+fn answer(text: &str) -> Result<Answer, String> {
+    let wrong = || format!("`{text}` is no reply with an enhanced code");
+    let mut words = text.splitn(3, ' ');
+    let mut word = || words.next().ok_or_else(wrong);
+    let (code, status, words) = (word()?, word()?, word()?);
+    let numbers: Vec<u16> = status.split('.').filter_map(|digits| digits.parse().ok()).collect();
+    let [_, subject, detail] = numbers[..] else { return Err(wrong()) };
+    Ok(Answer::new(code.parse().map_err(|_| wrong())?, (subject, detail), words))
+}
+
+/// `<a@example.org> size=42 8bitmime smtputf8 requiretls`
+fn mail(text: &str) -> Result<Mail, String> {
+    let mut words = text.split(' ');
+    let sender = words.next().filter(|path| *path != "<>").map(mailbox).transpose()?;
+    let mut mail = Mail { sender, ..Mail::default() };
+    for word in words {
+        match word {
+            "8bitmime" => mail.eight_bit = true,
+            "smtputf8" => mail.smtp_utf8 = true,
+            "requiretls" => mail.require_tls = true,
+            _ => {
+                let size = word.strip_prefix("size=").ok_or_else(|| format!("`{word}` is no parameter"))?;
+                mail.size = Some(number(size)? as u64);
+            }
+        }
+    }
+    Ok(mail)
+}
+
+fn mailbox(path: &str) -> Result<Mailbox, String> {
+    let inside = path.strip_prefix('<').and_then(|path| path.strip_suffix('>'));
+    inside.and_then(Mailbox::parse).ok_or_else(|| format!("`{path}` is no path"))
 }
 
 fn yes(value: &str) -> Result<bool, String> {
@@ -373,6 +486,17 @@ fn event(text: &str) -> Result<Cause, String> {
     match name {
         "client-ends" => Ok(Cause::ClientEnds),
         "backend-lost" => Ok(Cause::BackendLost),
+        "answer" => Ok(Cause::Answer(answer(rest)?)),
+        "go-ahead" => Ok(Cause::GoAhead),
+        "mail" => Ok(Cause::Act(Act::Mail(mail(rest)?))),
+        "rcpt" => Ok(Cause::Act(Act::Recipient(mailbox(rest)?))),
+        "data" => Ok(Cause::Act(Act::Data)),
+        "send" => Ok(Cause::Act(Act::Send(bytes(rest)?))),
+        "end" => Ok(Cause::Act(Act::End)),
+        "reset" => Ok(Cause::Act(Act::Reset)),
+        "quit" => Ok(Cause::Act(Act::Quit)),
+        "starttls" => Ok(Cause::Act(Act::StartTls)),
+        "secured" => Ok(Cause::Act(Act::Secured)),
         "learn" if rest == "nothing" => Ok(Cause::Learn(None)),
         "learn" => Ok(Cause::Learn(Some(extensions(rest)?))),
         "farewell" => match rest {

@@ -16,10 +16,14 @@ pub mod hello;
 #[path = "../../support/machines.rs"]
 #[allow(dead_code, reason = "the transcript tests need more of it")]
 mod machines;
+#[path = "../../support/outbound.rs"]
+#[allow(dead_code, reason = "the transcript tests need more of it")]
+mod outbound;
 #[path = "../../support/transcript.rs"]
 #[allow(dead_code, reason = "the transcript tests need more of it")]
 mod transcript;
 
+pub mod outbound_play;
 pub mod play;
 pub mod script;
 pub mod seeds;

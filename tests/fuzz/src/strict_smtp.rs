@@ -153,7 +153,7 @@ impl Backend {
 }
 
 /// A server that takes a bare CR or LF for a line end, or skips NULs, finds no other end in a body than we do.
-fn look_into(body: &[u8]) {
+pub fn look_into(body: &[u8]) {
     let ends = body.windows(2).filter(|two| two == b"\r\n").count();
     let newlines = body.iter().filter(|byte| b"\r\n".contains(byte)).count();
     assert_eq!(newlines, 2 * ends, "a bare newline came through: {}", body.escape_ascii());
