@@ -23,6 +23,15 @@ pub struct Facts {
     pub client: Option<String>,
 }
 
+/// The name of a version in the documents.
+pub(super) fn version_name(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "",
+    }
+}
+
 impl Facts {
     /// Reads them off a connection whose handshake is complete.
     #[must_use]
@@ -31,11 +40,7 @@ impl Facts {
         Self {
             server_name: connection.server_name().unwrap_or_default().to_owned(),
             application: String::from_utf8_lossy(connection.alpn_protocol().unwrap_or_default()).into_owned(),
-            version: match connection.protocol_version() {
-                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-                _ => "",
-            },
+            version: version_name(connection.protocol_version()),
             cipher: connection.negotiated_cipher_suite().map(|suite| text(&suite.suite())).unwrap_or_default(),
             group: connection
                 .negotiated_key_exchange_group()

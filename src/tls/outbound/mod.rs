@@ -22,6 +22,7 @@ use rustls::{
 
 use super::{
     client::names_in,
+    facts::version_name,
     proof::{Judge, Proven},
     roots::roots_with_system,
 };
@@ -44,6 +45,8 @@ pub struct Peers {
 /// What a server has shown, and whether mail may go to it.
 #[derive(Debug)]
 pub struct Examined {
+    /// The version and the suite.
+    pub negotiated: String,
     /// For the log and the report.
     pub shown: Shown,
     /// The permission, or why there is none.
@@ -121,7 +124,7 @@ impl Peers {
             [] => Err(verdict.broken("the handshake has not come to its end")),
             _ => verdict.with_tls(&shown).map(Permit),
         };
-        Examined { shown, permit }
+        Examined { negotiated: negotiated(connection), shown, permit }
     }
 
     fn shown(&self, chain: &[CertificateDer<'_>], facts: &Facts<'_>, now: UnixTime) -> Shown {
@@ -137,8 +140,7 @@ impl Peers {
         let Some((leaf, between)) = chain.split_first() else {
             return Err(Untrusted::NotTrusted("the server has shown none".to_owned()));
         };
-        let name =
-            ServerName::try_from(host).map_err(|_| Untrusted::NotTrusted(format!("{host} is no name for one")))?;
+        let name = name_for(host)?;
         let parsed = ParsedCertificate::try_from(leaf);
         let verified = parsed.and_then(|parsed| {
             verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, between, now, self.algorithms.all)?;
@@ -161,7 +163,23 @@ pub fn server_name(facts: &Facts<'_>) -> Result<ServerName<'static>, Untrusted> 
         Dane::Usable(records) => &records.base,
         _ => facts.host,
     };
-    ServerName::try_from(name.to_owned()).map_err(|_| Untrusted::NotTrusted(format!("{name} is no name for one")))
+    name_for(name)
+}
+
+/// The name, or the address in brackets (RFC 5321 §4.1.3), that a certificate has to be for.
+fn name_for(host: &str) -> Result<ServerName<'static>, Untrusted> {
+    let literal = host.strip_prefix('[').and_then(|literal| literal.strip_suffix(']'));
+    let tagged = literal.and_then(|literal| literal.split_at_checked(5));
+    let name = match tagged {
+        Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => address,
+        _ => literal.unwrap_or(host),
+    };
+    ServerName::try_from(name.to_owned()).map_err(|_| Untrusted::NotTrusted(format!("{host} is no name for one")))
+}
+
+fn negotiated(connection: &ClientConnection) -> String {
+    let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    format!("{} {}", version_name(connection.protocol_version()), suite.unwrap_or_default())
 }
 
 /// Why a certificate is not taken for `host`, in the words of reports.

@@ -481,6 +481,17 @@ fn d12_a_matching_record_permits_what_no_root_knows_and_another_does_not() {
 }
 
 #[test]
+fn d24_an_address_in_brackets_is_one_that_a_certificate_may_be_for() {
+    for (host, address) in [("[192.0.2.1]", "192.0.2.1"), ("[IPv6:2001:db8::1]", "2001:db8::1")] {
+        let name = server_name(&Facts { host, ..facts(&ABSENT, &Standing::Absent) }).unwrap();
+        assert_eq!(name, ServerName::IpAddress(address.parse::<std::net::IpAddr>().unwrap().into()));
+    }
+    for host in ["[]", "[IPv6:192.0.2.1", "[IPv6:]", "a b"] {
+        assert!(server_name(&Facts { host, ..facts(&ABSENT, &Standing::Absent) }).is_err(), "{host}");
+    }
+}
+
+#[test]
 fn d21_the_server_is_asked_for_the_base_domain_or_else_its_mx_name() {
     let (der, server) = self_signed_server(&[&TLS13]);
     let mut records = records(&[tlsa(3, 1, 1, &der)]);
