@@ -2,6 +2,8 @@
 
 pub mod dns;
 pub mod lookup;
+pub mod policies;
 pub mod policy_host;
+pub mod prospect;
 pub mod route;
 pub mod store;

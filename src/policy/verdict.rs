@@ -105,6 +105,11 @@ const NOT_VERIFIED: &str = "4.7.5";
 /// A lookup failed.
 const NOT_FOUND_OUT: &str = "4.4.3";
 
+/// Nobody is there (RFC 3463 §3.5).
+const NOBODY: &str = "4.4.1";
+/// The conversation has broken.
+const BROKEN_OFF: &str = "4.4.2";
+
 /// The longest text of a refusal or a reason, in characters: a reply has 512 octets (RFC 5321 §4.5.3.1.5).
 const LONGEST_TEXT: usize = 400;
 
@@ -114,6 +119,18 @@ impl Check {
 }
 
 impl Refusal {
+    /// The host takes no connection, or does not greet.
+    #[must_use]
+    pub fn unreached(host: &str, why: &str, last_error: LastError) -> Self {
+        Self::new(NOBODY, last_error, &format!("{host}: {why}"))
+    }
+
+    /// The conversation with the host has broken off before there could be TLS.
+    #[must_use]
+    pub fn broken_off(host: &str, why: &str, last_error: LastError) -> Self {
+        Self::new(BROKEN_OFF, last_error, &format!("{host}: {why}"))
+    }
+
     fn new(enhanced: &'static str, last_error: LastError, text: &str) -> Self {
         Self { code: 451, enhanced, text: printable(text), last_error }
     }
@@ -336,6 +353,13 @@ impl Weighing<'_> {
 }
 
 impl Verdict {
+    /// Whether what the domain demands, by TLSA records or a policy, counts here as it did in `former`: another
+    /// strategy may ask for less than the one before it, and never let go what the domain asks for.
+    #[must_use]
+    pub fn keeps_demands_of(&self, former: &Self) -> bool {
+        (self.demanded_by, self.is_vouched) == (former.demanded_by, former.is_vouched)
+    }
+
     /// Whether STARTTLS is sent where it is offered.
     #[must_use]
     pub fn uses_tls(&self) -> bool {

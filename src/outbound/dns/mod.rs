@@ -5,7 +5,7 @@
 //! resolver can vouch, none is asked that cannot, so that nobody talks DANE away by keeping the one silent.
 
 use std::{
-    io, mem,
+    fs, io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -17,6 +17,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    config::{self, NameServers},
     net::exchange::{Whole, exchange, random_id},
     policy::{
         answer::{Answer, LookupError},
@@ -87,6 +88,23 @@ impl Settings {
     #[must_use]
     pub fn new(servers: Vec<Server>, dnssec: Dnssec) -> Self {
         Self { servers, dnssec, timeout: Duration::from_secs(5), probe: Probe::default() }
+    }
+
+    /// As `[resolver]` says; the system's file is read now.
+    #[must_use]
+    pub fn of(resolver: &config::Resolver) -> Self {
+        let dnssec = match resolver.dnssec {
+            config::Dnssec::Ad => Dnssec::Ad,
+            // To validate here is refused when the file is read.
+            config::Dnssec::Validate | config::Dnssec::Off => Dnssec::Off,
+        };
+        let servers = match &resolver.servers {
+            // A system without the file has a resolver of its own.
+            NameServers::System => system::servers(&fs::read_to_string(system::FILE).unwrap_or_default()),
+            NameServers::Custom(addresses) => addresses.iter().map(|at| Server::new(*at, false)).collect(),
+        };
+        let trusts = |server: Server| Server::new(server.address, server.is_trusted || resolver.dnssec_named);
+        Self::new(servers.into_iter().map(trusts).collect(), dnssec)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use crate::config::Config;
+
 /// What this server is called, and where it listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ourselves {
@@ -12,6 +14,14 @@ pub struct Ourselves {
 }
 
 impl Ourselves {
+    /// As mail could come back to it, over a listener that takes any.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mail = config.listeners.values().flat_map(|listener| &listener.bind);
+        let sockets = mail.chain(config.relays.values().flat_map(|relay| &relay.bind)).copied().collect();
+        Self { names: vec![config.server.hostname.clone()], sockets }
+    }
+
     /// Whether this is one of our names.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
