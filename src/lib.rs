@@ -13,6 +13,7 @@ pub mod inbound;
 pub mod net;
 pub mod outbound;
 pub mod policy;
+pub mod probe;
 pub mod proto;
 pub mod reload;
 mod replace;

@@ -14,6 +14,7 @@ use mailward::{
     config::{self, Problems},
     doctor,
     embedded::welcome,
+    probe::{self, Question},
     reload,
     server::{Server, StartError, descriptors_fit},
     snapshot::Lasting,
@@ -55,6 +56,32 @@ enum Command {
         /// The [backend.<id>] tables to look at. Default: all.
         #[arg(value_name = "BACKEND")]
         backends: Vec<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what would happen to mail for a domain: its hosts, what DNSSEC, DANE and MTA-STS say of them, and what
+    /// their certificates are worth. No message is sent. Exit code: 0 it would go, 1 it would not, 2 that could not be
+    /// found out.
+    Probe {
+        /// The recipient's domain.
+        #[arg(value_name = "DOMAIN")]
+        domain: String,
+        /// The sender that rules look at. Default: that of a notice, <>.
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+        /// The recipient that rules look at. Default: postmaster of the domain.
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
+        /// Look at this host of the domain alone.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+        /// The port to connect to.
+        #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+        /// Connect to no host: tell only what DNS and the policy say.
+        #[arg(long)]
+        no_connect: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -118,14 +145,20 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // What the doctor finds is in its report.
-    let level = if matches!(arguments.command, Some(Command::Doctor { .. })) { "error" } else { &arguments.log_level };
+    // What these find is in their report.
+    let reports = matches!(arguments.command, Some(Command::Doctor { .. } | Command::Probe { .. }));
+    let level = if reports { "error" } else { &arguments.log_level };
     telemetry::start(arguments.log_format, level);
     let path = arguments.config.unwrap_or_else(default_path);
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(path, arguments.take_over),
         Command::Check { explain } => check(path, explain),
         Command::Doctor { backends, json } => doctor(&path, &backends, json),
+        Command::Probe { domain, from, to, host, port, no_connect, json } => {
+            let question = Question::new(&domain, from.as_deref(), to.as_deref());
+            let question = question.map(|question| question.at(host, port, !no_connect));
+            probe(&path, question, json)
+        }
         Command::Reload => tell(&path, &Request::Reload),
         Command::Drain => tell(&path, &Request::Drain),
         Command::Certs { json, command: None } => certificates(&path, json),
@@ -196,6 +229,32 @@ fn doctor(path: &Path, backends: &[String], json: bool) -> ExitCode {
         print(&doctor::text(&report));
     }
     if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Nothing is known of the mail: the question, or the configuration, is wrong.
+const UNKNOWN: u8 = 2;
+
+fn probe(path: &Path, question: Result<Question, String>, json: bool) -> ExitCode {
+    let config = match config::load(path) {
+        Ok((config, _)) => config,
+        Err(problems) => {
+            print_problems(&problems);
+            return UNKNOWN.into();
+        }
+    };
+    let report = match question.and_then(|question| probe::probe(&config, &question)) {
+        Ok(report) => report,
+        Err(what) => {
+            fail(&what);
+            return UNKNOWN.into();
+        }
+    };
+    if json {
+        print(&format!("{:#}\n", serde_json::json!(report)));
+    } else {
+        print(&probe::text(&report));
+    }
+    if report.goes { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl From<CertsCommand> for acme::Command {

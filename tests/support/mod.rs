@@ -64,7 +64,7 @@ pub use servers::named::{Named, NamedBuilder};
 pub use servers::pebble::{Pebble, PebbleBuilder};
 pub use servers::postfix::{Postfix, PostfixBuilder};
 pub use servers::recorder::{Recorded, Recorder};
-pub use servers::world::{Sink, World};
+pub use servers::world::{PolicyHost, Sink, World};
 
 /// Where the servers of the tests listen. It is not 127.0.0.1 because Dovecot takes a connection from its own address for a
 /// secure one; whoever connects to it without choosing a source comes from 127.0.0.1.

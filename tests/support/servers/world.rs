@@ -2,9 +2,10 @@
 //!
 //! The zones are in `tests/fixtures/servers/world`. Below `test.` there is one of each kind: `secure.test` is signed
 //! and has a name for each case of DANE, `insecure.test` is not signed, `bogus.test` was changed behind its signatures.
-//! All mail hosts are at one address, where a [`Sink`] can be.
+//! All mail hosts are at one address, where a [`Sink`] can be, and all hosts of MTA-STS policies at another, where a
+//! [`PolicyHost`] can be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustls::pki_types::CertificateDer;
@@ -25,9 +26,13 @@ pub struct World {
     _names: Supervised,
     /// Where everything of this world runs.
     pub namespace: Namespace,
-    /// The certificate of the mail hosts, whose key TLSA records name.
+    /// The certificate of the mail hosts, whose key TLSA records name. It is for `mx.secure.test` and
+    /// `mx.insecure.test`.
     pub certificate: Issued,
-    scratch: Scratch,
+    /// The authority that it is from. `ca.pem` in the scratch directory is its own.
+    pub authority: Authority,
+    /// Where its files are.
+    pub scratch: Scratch,
 }
 
 impl World {
@@ -40,10 +45,15 @@ impl World {
     /// Where every mail host is.
     pub const MAIL_HOST: &str = "10.53.0.25";
 
+    /// Where every host of a policy is.
+    pub const POLICY_HOST: &str = "10.53.0.26";
+
     /// Signs the zones, starts the servers, and waits until they answer.
     pub fn start() -> Self {
         let scratch = Scratch::new("world");
-        let certificate = Authority::new().issue(&["mx.secure.test"], Kind::Ecdsa);
+        let authority = Authority::new();
+        let certificate = authority.issue(&["mx.secure.test", "mx.insecure.test"], Kind::Ecdsa);
+        scratch.write("ca.pem", authority.pem());
         let (digest, directory) = (digest(&certificate), scratch.path().display().to_string());
         for file in ["root.zone", "test.zone", "insecure.test.zone", "root.hints", "sign.sh"] {
             scratch.write(file, fill(&format!("world/{file}"), &[]));
@@ -57,25 +67,60 @@ impl World {
         run(Command::new("sh").arg("sign.sh").current_dir(scratch.path()), b"").succeeds();
         let resolv_conf =
             scratch.write("resolv.conf", format!("nameserver {}\noptions edns0 trust-ad\n", Self::RESOLVER));
-        let addresses = ["10.53.0.1/24", "10.53.0.2/24", "10.53.0.25/24"];
+        let addresses = ["10.53.0.1/24", "10.53.0.2/24", "10.53.0.25/24", "10.53.0.26/24"];
         let namespace = Namespace::new(&scratch, &addresses, &resolv_conf);
         let names = serve(&namespace, &scratch, "/usr/sbin/nsd", "nsd.conf", "10.53.0.1");
         let resolver = serve(&namespace, &scratch, "/usr/sbin/unbound", "unbound.conf", Self::RESOLVER);
-        Self { _resolver: resolver, _names: names, namespace, certificate, scratch }
+        Self { _resolver: resolver, _names: names, namespace, certificate, authority, scratch }
     }
 
     /// Starts a mail server at [`Self::MAIL_HOST`] that shows [`Self::certificate`] after STARTTLS and delivers
     /// nothing.
     pub fn sink(&self) -> Sink {
+        self.sink_with(&[])
+    }
+
+    /// Like [`Self::sink`], with these options of `sink.py`.
+    pub fn sink_with(&self, options: &[&str]) -> Sink {
         self.certificate.write(&self.scratch, "sink");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python/sink.py");
+        let mut command = self.python("sink.py", "sink");
+        command.args(["--host", Self::MAIL_HOST, "--port", "25"]).args(options);
+        let output = self.scratch.directory("sink").join("output");
+        Sink { _server: self.start_python(&command, "sink"), output }
+    }
+
+    /// Starts an HTTPS server at [`Self::POLICY_HOST`] that has a certificate of [`Self::authority`] for the policy
+    /// hosts of the `certified` domains, and says what stands in `answers`: for each domain a status, a media type, and
+    /// a policy.
+    pub fn policy_host(&self, certified: &[&str], answers: &[(&str, u16, &str, &str)]) -> PolicyHost {
+        let names: Vec<_> = certified.iter().map(|domain| format!("mta-sts.{domain}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.authority.issue(&names, Kind::Ecdsa).write(&self.scratch, "policies");
+        let answers: serde_json::Map<_, _> = answers
+            .iter()
+            .map(|(domain, status, kind, body)| (format!("mta-sts.{domain}"), serde_json::json!([status, kind, body])))
+            .collect();
+        let file = self.scratch.write("policies.json", serde_json::Value::Object(answers).to_string());
+        let mut command = self.python("policies.py", "policies");
+        command.args(["--host", Self::POLICY_HOST, "--port", "443", "--answers"]).arg(file);
+        let output = self.scratch.directory("policies").join("output");
+        PolicyHost { _server: self.start_python(&command, "policies"), output }
+    }
+
+    fn python(&self, script: &str, certificate: &str) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python").join(script);
         let mut command = self.namespace.command("/usr/bin/python3");
-        command.arg(script).args(["--host", Self::MAIL_HOST, "--port", "25"]);
-        command.arg("--certificate").arg(self.scratch.join("sink.crt")).arg("--key").arg(self.scratch.join("sink.key"));
-        let directory = self.scratch.directory("sink");
+        let file = |kind: &str| self.scratch.join(&format!("{certificate}.{kind}"));
+        command.arg(script).arg("--certificate").arg(file("crt")).arg("--key").arg(file("key"));
+        command
+    }
+
+    fn start_python(&self, command: &Command, name: &str) -> Supervised {
+        let directory = self.scratch.directory(name);
         let output = directory.join("output");
-        let ready = || std::fs::read_to_string(&output).is_ok_and(|text| text.contains("ready"));
-        Sink { _server: Supervised::start(&command, &directory, ready) }
+        Supervised::start(command, &directory, || {
+            std::fs::read_to_string(&output).is_ok_and(|text| text.contains("ready"))
+        })
     }
 }
 
@@ -83,6 +128,30 @@ impl World {
 #[derive(Debug)]
 pub struct Sink {
     _server: Supervised,
+    output: PathBuf,
+}
+
+impl Sink {
+    /// The verbs of the commands that it was given.
+    pub fn heard(&self) -> Vec<String> {
+        let output = std::fs::read_to_string(&self.output).expect("its output");
+        output.lines().skip(1).map(str::to_owned).collect()
+    }
+}
+
+/// A host of MTA-STS policies that runs as long as the value lives.
+#[derive(Debug)]
+pub struct PolicyHost {
+    _server: Supervised,
+    output: PathBuf,
+}
+
+impl PolicyHost {
+    /// The hosts that it was asked for a policy of.
+    pub fn asked(&self) -> Vec<String> {
+        let output = std::fs::read_to_string(&self.output).expect("its output");
+        output.lines().skip(1).map(str::to_owned).collect()
+    }
 }
 
 fn serve(namespace: &Namespace, scratch: &Scratch, program: &str, configuration: &str, address: &str) -> Supervised {
