@@ -598,7 +598,7 @@ fn a_strategy_is_what_its_table_says() {
     assert_eq!(strategy(&config, "default"), TlsStrategy::new("default"));
     let servers = ["127.0.0.1:53", "[::1]:5353"].map(|server| server.parse().unwrap()).to_vec();
     assert_eq!(config.resolver.servers, NameServers::Custom(servers));
-    assert_eq!(config.resolver.dnssec, Dnssec::Validate);
+    assert_eq!(config.resolver.dnssec, Dnssec::Ad);
 
     let at = |rcpt_domain, mx, retry_num| Facts { rcpt_domain, mx: Some(mx), retry_num, ..first_attempt() };
     let broken = Facts { domain_failures: 3, mx_last_error: Some(LastError::Tls), ..at("a.example", "a.example", 0) };
@@ -766,7 +766,7 @@ queue.tls.plain
     assert!(outbound.contains(plain), "{outbound}");
     assert!(
         outbound.ends_with(
-            "resolver\n  servers           127.0.0.1:53, [::1]:5353\n  dnssec            validate: checked here\n"
+            "resolver\n  servers           127.0.0.1:53, [::1]:5353\n  dnssec            ad: as the resolver says\n"
         ),
         "{outbound}"
     );

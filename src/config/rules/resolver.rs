@@ -2,6 +2,7 @@
 
 use crate::config::{
     findings::{Findings, Key},
+    later,
     resolver::{Dnssec, Kind, ResolverTable},
 };
 
@@ -21,6 +22,9 @@ pub(super) fn check(table: &ResolverTable, found: &mut Findings) {
         }
         _ => {}
     }
+    if let Some(key) = table.dnssec.is(&Dnssec::Validate) {
+        found.error(key, later::not_yet("validate DNSSEC itself"), "ask a resolver that does: dnssec = \"ad\"");
+    }
     if let (Some(server), Some(key)) = (table.distant(), table.custom.key()) {
         distant(table, &server.to_string(), key, found);
     }
@@ -33,8 +37,8 @@ fn distant(table: &ResolverTable, server: &str, custom: &Key, found: &mut Findin
     } else if table.dnssec.is_absent() {
         let what =
             format!("{server} is not on this machine, and what it says of DNSSEC can be forged: there is no DANE");
-        let right = "ask a resolver on this machine; or write dnssec = \"validate\", \
-                     or \"ad\" where nobody can come between, or \"off\"";
+        let right =
+            "ask a resolver on this machine; or write dnssec = \"ad\" where nobody can come between, or \"off\"";
         found.warning(custom, what, right);
     }
 }
