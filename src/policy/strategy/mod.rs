@@ -3,7 +3,7 @@
 //! A [`TlsStrategy`] is one table `[queue.tls.<id>]`; [`Strategies`] is `queue.strategy.tls`, the list that chooses one by
 //! the [`Facts`] of a message: `{ if = CONDITION, then = "'ID'" }` in order, the first that is true counts, `{ else = "'ID'" }`
 //! at the end. A [`Condition`] is read once, at load, with all that can be wrong in it found then: what is evaluated later
-//! has no error and no type but the right one. [`unreachable`] tells of the rules that can never count.
+//! has no error and no type but the right one. [`unreachable()`] tells of the rules that can never count.
 
 use std::{sync::Arc, time::Duration};
 
