@@ -182,7 +182,7 @@ impl Server {
         });
         let state = built.snapshot.config.server.state.clone();
         world.gate.bans.load(&state);
-        runtime.spawn(world.gate.bans.clone().keep(state));
+        runtime.spawn(world.gate.bans.clone().keep(state.clone()));
         let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(built.snapshot), world, tally: Arc::default() });
         let snapshot = shared.snapshot.load_full();
         let count = snapshot.config.server.workers;
@@ -194,6 +194,7 @@ impl Server {
         let bound = Arc::new(Mutex::new(HashMap::new()));
         let mut control = Control {
             path: path.to_owned(),
+            state,
             checks: Checks::default(),
             keepers: Keepers::new(lasting.answers.clone()),
             lasting,
@@ -214,6 +215,7 @@ impl Server {
             open: Held::default(),
             successor: None,
         };
+        control.keep_what_is_remembered();
         control.listen(sockets);
         if let Some(predecessor) = predecessor {
             predecessor.relieve();
@@ -296,8 +298,7 @@ fn inherit(take_over: bool) -> io::Result<(Option<Predecessor>, Inherited)> {
 impl Control {
     fn spawn(self, runtime: Runtime, signals: Signals) -> io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("control".to_owned());
-        let (bans, state) =
-            (self.shared.world.gate.bans.clone(), self.shared.snapshot.load().config.server.state.clone());
+        let (bans, state) = (self.shared.world.gate.bans.clone(), self.state.clone());
         thread.spawn(move || {
             runtime.block_on(self.run(signals));
             bans.save(&state);

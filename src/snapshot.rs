@@ -13,6 +13,7 @@ use crate::{
     config::{Config, Problems},
     embedded,
     inbound::{backend::Pool, occupancy::Occupancy},
+    outbound,
     proto::Protocol,
     tls::{CertStore, Certificates, ClientSide, Sources, TicketKeys},
 };
@@ -39,6 +40,8 @@ pub struct Snapshot {
 pub struct Lasting {
     /// What authorities that validate are told.
     pub answers: Arc<Answers>,
+    /// What is remembered of mail on its way out; it has a file where a listener relays.
+    pub remembered: outbound::store::Store,
     tickets: TicketKeys,
     store: embedded::Store,
     occupancies: Mutex<HashMap<String, Arc<Occupancy>>>,
@@ -50,6 +53,7 @@ impl Default for Lasting {
     fn default() -> Self {
         Self {
             answers: Arc::default(),
+            remembered: outbound::store::Store::default(),
             tickets: TicketKeys::default(),
             store: embedded::Store::new("localhost"),
             occupancies: Mutex::default(),

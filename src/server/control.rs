@@ -30,6 +30,7 @@ use crate::{
     admin::Socket,
     config::Problems,
     net::stage::{Stage, Teller},
+    outbound::store,
     reload,
     snapshot::{Bind, Lasting},
     tls::Looked,
@@ -48,6 +49,8 @@ const SEND_AWAY: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Control {
     pub path: PathBuf,
+    /// Where everything is kept that outlives the process; another one takes a restart.
+    pub state: PathBuf,
     pub lasting: Lasting,
     pub lookout: Lookout,
     pub keepers: Keepers,
@@ -110,6 +113,7 @@ impl Control {
                     service_manager::succeeded_by(successor.id);
                     tracing::info!(process = successor.id, "another process has taken over");
                     self.shared.world.gate.bans.retire();
+                    self.let_go_of_what_is_remembered().await;
                     relieved = Some(successor);
                     break false;
                 }
@@ -197,6 +201,7 @@ impl Control {
         self.lookout = Lookout::new(built.sources);
         self.shared.snapshot.store(Arc::new(built.snapshot));
         self.keep_certificates();
+        self.keep_what_is_remembered();
         self.check_backends();
         self.listen(sockets);
         self.close(kept.difference(&wanted).cloned().collect()).await;
@@ -209,6 +214,22 @@ impl Control {
         if let Err(error) = self.keepers.adopt(&self.shared.snapshot.load().config) {
             tracing::error!(%error, "certificates cannot be kept fresh: no thread can be had");
         }
+    }
+
+    /// Has it kept on the disk what is remembered of mail on its way out, once a listener relays.
+    pub(super) fn keep_what_is_remembered(&self) {
+        if self.shared.snapshot.load().config.relays.is_empty() {
+            return;
+        }
+        if let Err(error) = self.lasting.remembered.keep(&self.state) {
+            tracing::error!(%error, "what is remembered of outbound mail cannot be kept: no thread can be had");
+        }
+    }
+
+    /// Leaves that to the next process: it waits for the file before it sends.
+    async fn let_go_of_what_is_remembered(&self) {
+        // What a disk has not taken by then is lost as in a crash.
+        let _ = timeout(store::PATIENCE, self.lasting.remembered.close()).await;
     }
 
     /// Has backends' addresses checked as the configuration in force asks for it.
@@ -271,13 +292,13 @@ impl Control {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.stage.tell(Stage::Stopping);
         // Sessions that do not end by themselves are dropped with their worker.
         let _ = timeout(LAST_WORDS, self.shared.tally.none()).await;
-        for worker in self.workers {
-            worker.join();
-        }
+        let workers = std::mem::take(&mut self.workers);
+        workers.into_iter().for_each(Worker::join);
+        self.let_go_of_what_is_remembered().await;
         drop(self.socket);
         tracing::info!("stopped");
     }

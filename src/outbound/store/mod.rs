@@ -1,6 +1,6 @@
 //! What the outbound half remembers: MTA-STS policies, what attempts have come to, and answers that a sender may not have got.
 //!
-//! Everything is in memory, where it is looked up, and in one file, so that the next process has it. Promises: no call waits for a
+//! Everything is in memory, where it is looked up, and, once it is told where, in one file, so that the next process has it. Promises: no call waits for a
 //! file, except for [`Store::remember`], which says when an answer is on the disk and waits no longer than [`PATIENCE`]; a disk
 //! that is full, a file that is broken, or one that another process has, costs what it would have kept, and a warning, and never a
 //! message; all of it stays within a size; nobody who reads the file alone learns who has written to whom, nor what.
@@ -107,6 +107,8 @@ struct Memory {
     /// By client, sender and recipient.
     answers: Table<Answers>,
     bell: Bell,
+    /// What the thread tells by; `None` once it was made.
+    teller: Mutex<Option<watch::Sender<Progress>>>,
 }
 
 /// What the thread is told.
@@ -135,21 +137,15 @@ struct Progress {
     tried: u64,
     /// and is on the disk.
     durable: u64,
-    /// The file is closed.
+    /// The file is closed, or nobody has said yet where it is.
     closed: bool,
 }
 
-impl Store {
-    /// Begins to remember, in a file of the `state` directory, on a thread of its own.
-    ///
-    /// # Errors
-    /// No thread could be made.
-    pub fn open(state: &Path) -> io::Result<Self> {
-        Self::begin(state, Pauses::default())
-    }
-
-    fn begin(state: &Path, pauses: Pauses) -> io::Result<Self> {
-        let memory = Arc::new(Memory {
+/// Remembers in memory alone.
+impl Default for Store {
+    fn default() -> Self {
+        let (teller, progress) = watch::channel(Progress { closed: true, ..Progress::default() });
+        let memory = Memory {
             secret: RwLock::new(Secret::new()),
             policies: Table::default(),
             pairs: Table::default(),
@@ -157,15 +153,34 @@ impl Store {
             hosts: Table::default(),
             answers: Table::default(),
             bell: Bell::default(),
-        });
-        let (told, progress) = watch::channel(Progress::default());
-        let keeper = Keeper::new(file(state), pauses, memory.clone(), told);
-        std::thread::Builder::new().name("outbound-store".to_owned()).spawn(move || keeper.run())?;
-        Ok(Self { memory, progress })
+            teller: Mutex::new(Some(teller)),
+        };
+        Self { memory: Arc::new(memory), progress }
+    }
+}
+
+impl Store {
+    /// Has what is remembered kept in a file of the `state` directory too, on a thread of its own, and takes what is there. Once:
+    /// nothing comes of it where it was done before.
+    ///
+    /// # Errors
+    /// No thread could be made.
+    pub fn keep(&self, state: &Path) -> io::Result<()> {
+        self.keep_with(state, Pauses::default())
     }
 
-    /// Waits until what the process before has left is here, or it is known that it will not come soon. Whoever sends before that may
-    /// not know a policy that is in force.
+    fn keep_with(&self, state: &Path, pauses: Pauses) -> io::Result<()> {
+        let Some(teller) = self.memory.teller.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        teller.send_replace(Progress::default());
+        let keeper = Keeper::new(file(state), pauses, self.memory.clone(), teller);
+        std::thread::Builder::new().name("outbound-store".to_owned()).spawn(move || keeper.run())?;
+        Ok(())
+    }
+
+    /// Waits until what the process before has left is here, or it is known that it will not come soon, or at all. Whoever sends
+    /// before that may not know a policy that is in force.
     pub async fn settled(&self) {
         // An error: the thread is gone, and nothing will come.
         let _ = self.progress.clone().wait_for(|progress| progress.settled || progress.closed).await;

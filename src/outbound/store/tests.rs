@@ -82,7 +82,8 @@ fn number(number: usize) -> BodyDigest {
 
 async fn open(state: &Path) -> Store {
     let pauses = Pauses { taken: Duration::from_millis(500), unreachable: Duration::from_millis(100) };
-    let store = Store::begin(state, pauses).unwrap();
+    let store = Store::default();
+    store.keep_with(state, pauses).unwrap();
     store.settled().await;
     store
 }
@@ -149,6 +150,39 @@ async fn m7_what_is_remembered_outlives_the_process() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file(&state)), mode(&state)), (0o600, 0o700));
     last.close().await;
+}
+
+#[tokio::test]
+async fn without_a_file_everything_is_remembered_for_as_long_as_the_process_runs() {
+    let store = Store::default();
+    store.settled().await;
+    assert_eq!(fill(&store).await, Kept::InMemory);
+    has_everything(&store);
+    store.close().await;
+    has_everything(&store);
+}
+
+#[tokio::test]
+async fn what_was_remembered_before_there_was_a_file_joins_what_is_in_it() {
+    let scratch = Scratch::new("late");
+    let before = open(&scratch.0).await;
+    before.revise_policy("recipient.example", now(), |_| policy("1", now()));
+    before.close().await;
+    let store = Store::default();
+    store.revise_policy("new.example", now(), |_| policy("2", now()));
+    let elsewhere = Scratch::new("elsewhere");
+    for state in [&scratch.0, &elsewhere.0] {
+        store.keep(state).unwrap();
+        store.settled().await;
+        has_policies_of_both(&store);
+    }
+    assert!(!elsewhere.file().exists(), "it has a file");
+    store.close().await;
+    store.keep(&elsewhere.0).unwrap();
+    assert_eq!(store.remember(&[(envelope(RECIPIENT), reply(250))], &number(1), now()).await, Kept::InMemory);
+    let next = open(&scratch.0).await;
+    has_policies_of_both(&next);
+    next.close().await;
 }
 
 #[tokio::test]
@@ -390,7 +424,8 @@ async fn a_process_that_takes_over_has_the_file_when_the_old_one_lets_go() {
     let scratch = Scratch::new("two");
     let old = open(&scratch.0).await;
     fill(&old).await;
-    let new = Store::open(&scratch.0).unwrap();
+    let new = Store::default();
+    new.keep(&scratch.0).unwrap();
     let opened = File::open(&scratch.file(), &Secret::new());
     assert_eq!(opened.err(), Some(Unusable::Taken));
     has_nothing(&new);
