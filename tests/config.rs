@@ -11,7 +11,8 @@ use std::{
 use mailward::{
     config::{
         self, Address, Backend, CertificateSource, Challenge, Check, Cipher, Config, DnsProvider, Dnsbl, Dnssec, Exec,
-        Group, Identity, KeyType, Listener, NameServers, Problems, Protection, Rfc2136, TlsVersion, TsigAlgorithm,
+        Families, Group, Identity, KeyType, Listener, NameServers, Problems, Protection, QueueLimits, Rfc2136,
+        TlsVersion, TsigAlgorithm,
     },
     policy::{
         balance::Order,
@@ -626,6 +627,25 @@ fn the_older_spelling_is_the_strategy_default() {
     assert_eq!(chosen(&config.queue.tls, &first_attempt()), "default");
 }
 
+#[test]
+fn sessions_with_remotes_are_as_the_file_says_or_as_is_documented() {
+    let queue = good("queue-sessions.toml").queue;
+    assert!(queue.named);
+    assert_eq!((queue.ip_strategy, queue.ehlo_hostname.as_str()), (Families::V4Only, "out.example.org"));
+    assert_eq!((queue.source_v4, queue.source_v6), ("192.0.2.1".parse().ok(), "2001:db8::1".parse().ok()));
+    assert_eq!(queue.source_for("198.51.100.1".parse().unwrap()), "192.0.2.1".parse().ok());
+    assert_eq!(queue.source_for("2001:db8:1::1".parse().unwrap()), "2001:db8::1".parse().ok());
+    assert_eq!((queue.immediate_retries, queue.eight_bit, queue.local_targets), (0, false, true));
+    assert_eq!(queue.limits, QueueLimits { domain: 5, host: 3, sessions: 40 });
+
+    let config = good("minimal.toml");
+    let queue = config.queue;
+    assert_eq!((queue.ip_strategy, queue.ehlo_hostname), (Families::V4First, config.server.hostname));
+    assert_eq!((queue.source_v4, queue.source_v6), (None, None));
+    assert_eq!((queue.immediate_retries, queue.eight_bit, queue.local_targets), (1, true, false));
+    assert_eq!(queue.limits, QueueLimits { domain: 20, host: 20, sessions: 1000 });
+}
+
 /// An example of the documents behind the least that a file needs, and the warnings about it by their lines in the example.
 fn documented(example: &str) -> (Config, Vec<String>) {
     let minimal = fs::read_to_string(fixtures("good").join("minimal.toml")).unwrap();
@@ -747,6 +767,20 @@ dane = "optional"
 }
 
 #[test]
+fn explain_shows_how_remotes_are_connected_to() {
+    let explained = config::explain(&good("queue-sessions.toml"));
+    let expected = "queue
+  ehlo-hostname     out.example.org
+  ip-strategy       ipv4-only
+  source-ip         192.0.2.1, 2001:db8::1
+  local-targets     allowed
+  eight-bit         reject
+  immediate-retries 0
+  limit             domain 5, host 3, sessions 40";
+    assert_eq!(explained.split("\n\n").find(|part| part.starts_with("queue\n")), Some(expected));
+}
+
+#[test]
 fn explain_shows_strategies_and_which_holds() {
     let explained = config::explain(&good("strategies.toml"));
     let (_, outbound) = explained.split_once("\n\nqueue.strategy.tls: ").unwrap();
@@ -826,8 +860,13 @@ fn every_key_stands_in_the_shipped_file() {
 }
 
 /// The keys of listeners that relay, which this version refuses: the shipped file has them in words.
-const RELAYING: [&str; 3] =
-    ["server.listener.<id>.relay", "server.listener.<id>.relay-networks", "server.listener.<id>.multi-domain"];
+const RELAYING: [&str; 5] = [
+    "server.listener.<id>.relay",
+    "server.listener.<id>.relay-networks",
+    "server.listener.<id>.multi-domain",
+    "server.listener.<id>.smtp-utf8",
+    "server.listener.<id>.limit.recipients",
+];
 
 #[test]
 fn every_example_of_the_shipped_file_can_be_used() {

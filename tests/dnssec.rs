@@ -6,9 +6,10 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mailward::config::Families;
 use mailward::outbound::dns::{Dns, Dnssec, Doubt, Probe, Server, Settings, Standing};
 use mailward::outbound::lookup::Lookup as _;
-use mailward::outbound::route::{Families, Host, Ourselves, Route, Targets, by_chance};
+use mailward::outbound::route::{Host, Ourselves, Route, Targets, by_chance};
 use mailward::policy::answer::{Existence, LookupError, Security};
 use mailward::policy::dane::{Asked, Dane};
 use mailward::policy::mta_sts::Standing as Sts;

@@ -467,3 +467,54 @@ fn one_address_of_a_host_is_enough() {
         assert_eq!(conclusion(&probe(&world, &["two.secure.test"])), "mail goes to mx.two.secure.test: encrypted");
     }
 }
+
+#[test]
+fn it_connects_as_the_queue_says() {
+    let world = World::start();
+    let asked = |more: &str, domain: &str| {
+        probe_by(&world, &configuration(&world, true, &format!("[queue]\n{more}\n")), &[domain, "--json"])
+    };
+    let local = |ran: &Ran| report(ran)["hosts"][0]["attempts"][0]["refusal"].clone();
+    assert_eq!(local(&asked("", "[127.0.0.1]")), Value::Null, "it is not even connected to");
+    assert_eq!(
+        local(&asked("local-targets = true", "[127.0.0.1]")),
+        "451 4.4.1 [127.0.0.1]: Connection refused (os error 111)"
+    );
+
+    let client = Arc::new(Mutex::new(Vec::new()));
+    let seen = client.clone();
+    serve(&world, move |mut stream| {
+        let from = stream.peer_addr()?.ip();
+        stream.write_all(b"220 sink ESMTP\r\n")?;
+        let mut hello = String::new();
+        BufReader::new(stream.try_clone()?).read_line(&mut hello)?;
+        seen.lock().expect("nobody panics").push((from.to_string(), hello));
+        stream.write_all(b"250 sink\r\n")?;
+        stream.read(&mut [0; 10]).map(drop)
+    });
+    let more = "source-ip = [\"10.53.0.26\", \"2001:db8::1\"]\nehlo-hostname = \"out.test\"";
+    assert_eq!(asked(more, "nodane.secure.test").code, Some(0));
+    let seen = std::mem::take(&mut *client.lock().expect("nobody panics"));
+    assert_eq!(seen, [("10.53.0.26".to_owned(), "EHLO out.test\r\n".to_owned())]);
+    let ran = asked("source-ip = \"192.0.2.1\"", "nodane.secure.test");
+    let why =
+        "451 4.4.1 mx.nodane.secure.test: cannot connect from 192.0.2.1: Cannot assign requested address (os error 99)";
+    assert_eq!(report(&ran)["hosts"][0]["attempts"][0]["refusal"], why);
+    let ran = asked("ip-strategy = \"ipv6-only\"", "nodane.secure.test");
+    assert_eq!(report(&ran)["refusal"], "451 4.4.4 the mail host has no address");
+    assert!(client.lock().expect("nobody panics").is_empty());
+}
+
+#[test]
+fn how_often_tls_is_tried_again_at_once_is_said_in_the_queue() {
+    let world = World::start();
+    let _sink = world.sink();
+    // Its certificate is for names.
+    let domain = format!("[{}]", World::MAIL_HOST);
+    for (retries, attempts) in [(0, 1), (1, 2), (3, 2)] {
+        let more = format!("[queue]\nimmediate-retries = {retries}\n");
+        let report = report(&probe_by(&world, &configuration(&world, true, &more), &[&domain, "--json"]));
+        assert_eq!(report["hosts"][0]["attempts"].as_array().map(Vec::len), Some(attempts), "{retries}");
+        assert_eq!(report["goes"], retries > 0);
+    }
+}

@@ -76,6 +76,7 @@ pub(super) struct ListenerTable {
     pub(super) pregreet: Setting<Duration>,
     pub(super) dnsbl: DnsblKeys,
     pub(super) relay: RelayKeys,
+    pub(super) recipients: Setting<u64>,
     pub(super) shared: SharedKeys,
 }
 
@@ -181,6 +182,7 @@ fn server(table: &mut Section<'_, '_>, base: &Path) -> ServerTable {
 }
 
 fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
+    let mut recipients = Setting::Absent;
     ListenerTable {
         id: id.to_owned(),
         key: table.key.clone(),
@@ -194,7 +196,8 @@ fn listener(id: &str, table: &mut Section<'_, '_>) -> ListenerTable {
         pregreet: table.duration("pregreet"),
         dnsbl: table.within("dnsbl", DnsblKeys::read),
         relay: relay::read(table),
-        shared: shared(table, |_| {}).0,
+        shared: shared(table, |limit| recipients = relay::recipients(limit)).0,
+        recipients,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -153,6 +153,16 @@ pub(super) fn parse_name_server(text: &str) -> Result<SocketAddr, Refusal> {
     Ok(SocketAddr::new(server.ip().to_canonical(), server.port()))
 }
 
+/// Reads an address of this machine that connections can come from.
+pub(super) fn parse_source(text: &str) -> Result<IpAddr, Refusal> {
+    let right = "write an address of this machine: \"192.0.2.1\" or \"2001:db8::1\"";
+    let ip = text.parse::<IpAddr>().map_err(|_| Refusal::new("is not an IP address", right))?.to_canonical();
+    if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(Refusal::new("cannot be connected from", right));
+    }
+    Ok(ip)
+}
+
 /// Reads a network, or the address of a single host. One of mapped addresses means the IPv4 addresses that it maps, since
 /// a peer's address is unmapped before it is looked at.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, Refusal> {
@@ -236,6 +246,17 @@ mod tests {
         assert_eq!(of("::ffff:192.0.2.1").as_deref(), Ok("192.0.2.1/32"));
         assert_eq!(of("::/0").as_deref(), Ok("::/0"));
         for wrong in ["", "10.0.0.0/33", "10/8", "10.0.0.1/8", "2001:db8::1/32", "::ffff:10.0.0.1/104", "localhost"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_an_address_of_one_machine() {
+        let of = |text: &str| parse_source(text).map(|ip| ip.to_string());
+        assert_eq!(of("192.0.2.1").as_deref(), Ok("192.0.2.1"));
+        assert_eq!(of("2001:DB8::1").as_deref(), Ok("2001:db8::1"));
+        assert_eq!(of("::ffff:192.0.2.1").as_deref(), Ok("192.0.2.1"));
+        for wrong in ["", "localhost", "192.0.2.1:25", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }

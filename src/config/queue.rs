@@ -1,8 +1,14 @@
-//! `[queue.tls.<id>]` and `queue.strategy.tls`: what is asked of the way to a remote, and which of it holds for a message.
+//! `[queue]`: what is asked of the way to a remote (`[queue.tls.<id>]`), which of it holds for a message
+//! (`queue.strategy.tls`), and how remotes are connected to whatever holds (`sessions`).
 //!
 //! `queue.outbound.tls.*` and `queue.outbound.timeouts.*`, an older spelling, are the strategy `default`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     findings::Key,
@@ -16,6 +22,12 @@ use crate::policy::strategy::{
     Strategies, TlsStrategy,
 };
 
+mod sessions;
+
+use sessions::SessionKeys;
+pub(super) use sessions::eight_bit;
+pub use sessions::{Families, QueueLimits};
+
 /// What `[queue]` comes to.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -23,6 +35,24 @@ pub struct Queue {
     pub strategies: BTreeMap<String, Arc<TlsStrategy>>,
     /// `queue.strategy.tls`, or what holds without it.
     pub tls: Arc<Strategies>,
+    /// `ip-strategy`.
+    pub ip_strategy: Families,
+    /// `source-ip`: the address of this machine that remotes of version 4 are connected to from; without, the kernel
+    /// chooses.
+    pub source_v4: Option<Ipv4Addr>,
+    /// The same for those of version 6.
+    pub source_v6: Option<Ipv6Addr>,
+    /// `ehlo-hostname`: what remotes are told that this server is called.
+    pub ehlo_hostname: String,
+    /// `immediate-retries`: how often a remote is tried again at once whose TLS has failed, where a rule then asks for
+    /// something else.
+    pub immediate_retries: u32,
+    /// `limit.*`.
+    pub limits: QueueLimits,
+    /// `eight-bit`: whether a message that may have 8 bits goes to a remote without 8BITMIME, as it is.
+    pub eight_bit: bool,
+    /// `local-targets`: whether a remote may be at an address that means this machine or its link.
+    pub local_targets: bool,
     /// Whether the file says anything of it.
     pub named: bool,
 }
@@ -33,6 +63,7 @@ pub(super) struct QueueTable {
     /// The older spelling, where it has any of its keys.
     pub(super) outbound: Option<StrategyTable>,
     pub(super) rules: Setting<Conditional<Condition, String>>,
+    pub(super) sessions: SessionKeys,
 }
 
 /// `[queue.tls.<id>]`, or the older spelling of `default`.
@@ -67,7 +98,8 @@ pub(super) fn read(table: &mut Section<'_, '_>, listeners: Vec<String>) -> Queue
         let id = |text: &str| strategy::id(text, &names).map(str::to_owned);
         table.conditional("tls", |text| strategy::condition(text, &names), id)
     });
-    QueueTable { strategies, outbound: outbound.says_anything().then_some(outbound), rules }
+    let sessions = SessionKeys::read(table);
+    QueueTable { strategies, outbound: outbound.says_anything().then_some(outbound), rules, sessions }
 }
 
 type Policy = ([Setting<Requirement>; 3], Setting<bool>);
@@ -125,19 +157,50 @@ impl StrategyTable {
     }
 }
 
+impl Queue {
+    /// The address of this machine that a remote at `ip` is connected to from, where the file names one.
+    #[must_use]
+    pub fn source_for(&self, ip: IpAddr) -> Option<IpAddr> {
+        match ip {
+            IpAddr::V4(_) => self.source_v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.source_v6.map(IpAddr::V6),
+        }
+    }
+}
+
 impl QueueTable {
     /// The strategies of the file, in its order.
     pub(super) fn tables(&self) -> impl Iterator<Item = &StrategyTable> {
         self.outbound.iter().chain(&self.strategies)
     }
 
-    /// What holds. Whatever is wrong has been reported; it is left out, or `default`.
-    pub(super) fn resolve(&self) -> Queue {
+    /// What holds on a server of this name. Whatever is wrong has been reported; it is left out, or has its default.
+    pub(super) fn resolve(&self, hostname: &str) -> Queue {
         let built_in = [DEFAULT, INVALID_TLS].map(TlsStrategy::new);
         let all = built_in.into_iter().chain(self.tables().map(StrategyTable::resolve));
         let strategies = all.map(|strategy| (strategy.id.clone(), Arc::new(strategy))).collect();
         let tls = Arc::new(self.choice(&strategies));
-        Queue { strategies, tls, named: self.tables().next().is_some() || !self.rules.is_absent() }
+        let keys = &self.sessions;
+        let sources = keys.source_ip.values();
+        Queue {
+            strategies,
+            tls,
+            ip_strategy: keys.ip_strategy.value_or(Families::default()),
+            source_v4: sources.iter().find_map(|ip| match ip {
+                IpAddr::V4(ip) => Some(*ip),
+                IpAddr::V6(_) => None,
+            }),
+            source_v6: sources.iter().find_map(|ip| match ip {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(ip) => Some(*ip),
+            }),
+            ehlo_hostname: keys.ehlo_hostname.value_or(hostname.to_owned()),
+            immediate_retries: u32::try_from(keys.immediate_retries.value_or(1)).unwrap_or(1),
+            limits: keys.limits.resolve(),
+            eight_bit: keys.eight_bit.value_or(true),
+            local_targets: keys.local_targets.value_or(false),
+            named: self.tables().next().is_some() || !self.rules.is_absent() || keys.say_anything(),
+        }
     }
 
     fn choice(&self, strategies: &BTreeMap<String, Arc<TlsStrategy>>) -> Strategies {

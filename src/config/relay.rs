@@ -22,6 +22,8 @@ pub struct RelayListener {
     pub networks: Vec<IpNet>,
     /// `multi-domain`.
     pub multi_domain: MultiDomain,
+    /// `smtp-utf8`: whether SMTPUTF8 is offered to the sender.
+    pub smtp_utf8: bool,
     /// `tls.*`; `None` unless `tls.enable`, `tls.implicit` or `tls.require` is true on this listener.
     pub tls: Option<Tls>,
     /// `tls.require`.
@@ -40,6 +42,8 @@ pub struct RelayListener {
     pub bare_newline: BareNewline,
     /// `limit.message`: the largest message, in bytes.
     pub largest: Option<u64>,
+    /// `limit.recipients`: the most recipients of one message.
+    pub recipients: usize,
 }
 
 /// `multi-domain`: what becomes of recipients of further domains in one SMTP transaction, which has one reply for all.
@@ -69,15 +73,23 @@ pub(super) struct RelayKeys {
     pub(super) relay: Setting<bool>,
     pub(super) networks: List<IpNet>,
     pub(super) multi_domain: Setting<MultiDomain>,
+    pub(super) smtp_utf8: Setting<bool>,
 }
 
-/// Reads the keys.
+/// Reads the keys but `limit.recipients`.
 pub(super) fn read(table: &mut Section<'_, '_>) -> RelayKeys {
     RelayKeys {
         relay: table.switch("relay"),
         networks: table.list("relay-networks", host::parse_network),
         multi_domain: table.word("multi-domain", |name| one_of(name, &MultiDomain::ALL, MultiDomain::name)),
+        smtp_utf8: table.switch("smtp-utf8"),
     }
+}
+
+/// Reads `limit.recipients`.
+pub(super) fn recipients(limit: &mut Section<'_, '_>) -> Setting<u64> {
+    // RFC 5321 §4.5.3.1.8: 100 have to be taken. Each is kept until its message has gone.
+    limit.count("recipients", 100..=100_000)
 }
 
 impl RelayKeys {
@@ -125,6 +137,7 @@ mod tests {
         assert_eq!(egress.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.0/8", "::1/128"]);
         assert_eq!((egress.multi_domain, egress.bare_newline), (MultiDomain::Defer, BareNewline::Normalize));
         assert_eq!((egress.timeout, egress.largest), (Duration::from_secs(300), None));
+        assert_eq!((egress.smtp_utf8, egress.recipients), (false, 1000));
     }
 
     #[test]
@@ -132,13 +145,15 @@ mod tests {
         let server = "[server]\nlimit.line = 1000\n[server.tls]\ndisable-protocols = \"TLSv1.2\"\n";
         let listener = "[server.listener.exchange]\nbind = \"10.0.0.1:2526\"\nprotocol = \"smtp\"\nrelay = true\n\
                         relay-networks = [\"10.0.0.5\", \"fd00::/8\"]\nmulti-domain = \"fan-out\"\n\
-                        bare-newline = \"reject\"\nlimit.message = 100000\ntimeout.command = \"1m\"\nmax-connections = 20\n";
+                        bare-newline = \"reject\"\nlimit.message = 100000\ntimeout.command = \"1m\"\nmax-connections = 20\n\
+                        smtp-utf8 = true\nlimit.recipients = 100\n";
         let of = |tls: &str| read(&format!("{server}{listener}{tls}")).relays["exchange"].clone();
         let exchange = of("tls.require = true\n");
         assert_eq!(exchange.networks.len(), 2);
         assert_eq!((exchange.multi_domain, exchange.bare_newline), (MultiDomain::FanOut, BareNewline::Reject));
         assert_eq!((exchange.limits.line, exchange.largest, exchange.max_connections), (1000, Some(100_000), 20));
         assert_eq!((exchange.timeout, exchange.require), (Duration::from_secs(60), true));
+        assert_eq!((exchange.smtp_utf8, exchange.recipients), (true, 100));
         assert_eq!(exchange.tls.unwrap().versions.len(), 1);
         let (enabled, implicit) = (of("tls.enable = true\n"), of("tls.implicit = true\n"));
         assert!(!enabled.require && !enabled.tls.unwrap().implicit);
@@ -165,16 +180,28 @@ mod tests {
 
     #[test]
     fn explain_shows_what_holds_on_the_way_out() {
-        let explained = explain(&read(&format!("{EGRESS}limit.message = 70000\n[resolver]\ndnssec = \"ad\"\n")));
+        let config = read(&format!("{EGRESS}limit.message = 70000\n[resolver]\ndnssec = \"ad\"\n"));
+        let (explained, hostname) = (explain(&config), &config.server.hostname);
         let (_, outbound) = explained.split_once("\n\n").unwrap();
-        let expected = "egress: lmtp on 127.0.0.1:24
+        let expected = format!(
+            "egress: lmtp on 127.0.0.1:24
   relay-networks    127.0.0.0/8, ::1/128
+  smtp-utf8         not offered
   tls               disabled
   bare-newline      normalize: becomes CRLF
   limit.message     70000
   max-connections   8192
   timeout           command 5m
-  limit             line 2048, commands 50, errors 5, discard 104857600
+  limit             line 2048, commands 50, errors 5, discard 104857600, recipients 1000
+
+queue
+  ehlo-hostname     {hostname}
+  ip-strategy       ipv4-then-ipv6
+  source-ip         as the system chooses
+  local-targets     refused
+  eight-bit         send
+  immediate-retries 1
+  limit             domain 20, host 20, sessions 1000
 
 queue.strategy.tls: the first that is true
   invalid-tls       if retry_num > 0 && last_error == 'tls'
@@ -197,7 +224,8 @@ queue.tls.invalid-tls
 resolver
   servers           those of the system
   dnssec            ad: as the resolver says
-";
+"
+        );
         assert_eq!(outbound, expected);
     }
 }

@@ -123,13 +123,14 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
     let alone = file.certificates.len() + file.acme.len() == 1;
     let acme = file.acme.iter().filter_map(|table| table.resolve(alone, found));
     let backends = file.backends.iter().map(|table| backend(table, found));
+    let server = server(&file.server, found);
     Config {
         path: path.to_owned(),
-        server: server(&file.server, found),
         http: http.map(|listener| (listener.id.clone(), listener)).collect(),
         relays: relays.map(|listener| (listener.id.clone(), listener)).collect(),
         resolver: file.resolver.resolve(),
-        queue: file.queue.resolve(),
+        queue: file.queue.resolve(&server.hostname),
+        server,
         acme: acme.map(|acme| (acme.id.clone(), acme)).collect(),
         listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
         certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
@@ -160,7 +161,7 @@ fn paths(list: &List<String>, found: &Findings) -> Vec<PathBuf> {
 }
 
 /// Every count is bounded far below what a word holds.
-fn size(count: u64) -> usize {
+pub(super) fn size(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
@@ -218,6 +219,7 @@ fn relay_listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings)
         protocol,
         networks: table.relay.networks(),
         multi_domain: table.relay.multi_domain.value_or(MultiDomain::Defer),
+        smtp_utf8: table.relay.smtp_utf8.value_or(false),
         tls: plan.has_tls().then(|| tls(&plan.tls, found)),
         require: plan.requires_tls(),
         proxies: proxies(plan, server),
@@ -227,6 +229,7 @@ fn relay_listener(plan: &Plan<'_>, server_table: &ServerTable, found: &Findings)
         limits: limits(&own.limits.or(&server.limits), protocol),
         bare_newline: own.bare_newline.or(&server.bare_newline).value_or(BareNewline::default()),
         largest: own.limits.message.or(&server.limits.message).given().map(|limit| limit.value),
+        recipients: size(table.recipients.value_or(1000)),
     })
 }
 

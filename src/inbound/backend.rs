@@ -252,7 +252,7 @@ impl Backend {
             let mut stream = match target {
                 Target::Tcp(address, _) => match client.filter(|_| self.is_transparent()) {
                     Some(client) => connect::tcp_from(client.source.ip(), *address).await?,
-                    None => connect::tcp(*address).await?,
+                    None => connect::tcp(*address, None).await?,
                 },
                 Target::Unix(path) => connect::unix(path).await?,
                 Target::Embedded => BackendStream::Embedded(self.open_store()),

@@ -43,12 +43,17 @@ impl BackendStream {
     }
 }
 
-/// Connects over TCP, with keepalive and without delay.
+/// Connects over TCP, with keepalive and without delay; from `own`, an address of this machine, where it matters which.
 ///
 /// # Errors
-/// As `connect(2)`.
-pub async fn tcp(address: SocketAddr) -> io::Result<BackendStream> {
-    let stream = TcpStream::connect(address).await?;
+/// As `bind(2)` and `connect(2)`.
+pub async fn tcp(address: SocketAddr, own: Option<IpAddr>) -> io::Result<BackendStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(own) = own {
+        let told = |error: io::Error| io::Error::new(error.kind(), format!("cannot connect from {own}: {error}"));
+        socket.bind(SocketAddr::new(own, 0)).map_err(told)?;
+    }
+    let stream = socket.connect(address).await?;
     tune(&stream);
     Ok(BackendStream::Tcp(stream))
 }
@@ -173,6 +178,23 @@ impl AsyncWrite for BackendStream {
 mod tests {
     use super::*;
     use socket2::SockAddr;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_connection_comes_from_the_address_that_it_is_to_come_from() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let from = async |own: Option<&str>| {
+            let stream = tcp(at, own.map(|ip| ip.parse().unwrap())).await?;
+            let (_, client) = listener.accept().await?;
+            assert_eq!(stream.ends(), Some((client, at)));
+            Ok::<_, io::Error>(client.ip().to_string())
+        };
+        assert_eq!(from(None).await.unwrap(), "127.0.0.1");
+        assert_eq!(from(Some("127.0.0.77")).await.unwrap(), "127.0.0.77");
+        let error = from(Some("192.0.2.1")).await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot connect from 192.0.2.1: "), "{error}");
+    }
 
     #[tokio::test]
     async fn a_full_queue_of_a_unix_socket_is_waited_out() {

@@ -19,9 +19,10 @@ use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
 use super::{
     lookup::Lookup,
     policy_host::PolicyHosts,
-    route::{Exchange, Families, Host, HostFault, Ourselves, Targets},
+    route::{Exchange, Host, HostFault, Ourselves, Targets},
 };
 use crate::{
+    config::Families,
     net::https::Names,
     policy::{
         mta_sts::{Fault, Known, Plan, Policy, Published, Standing, published},

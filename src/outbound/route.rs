@@ -24,7 +24,7 @@ mod tlsa;
 mod tests;
 
 pub use fault::{HostFault, Refusal, Unroutable};
-pub use host::{Families, Host, Targets};
+pub use host::{Host, Targets};
 pub use ourselves::Ourselves;
 
 /// Where the mail for a domain goes.

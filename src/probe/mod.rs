@@ -9,7 +9,12 @@ mod report;
 mod text;
 mod visit;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Builder, Handle},
@@ -21,12 +26,13 @@ pub use self::{
     text::text,
 };
 use crate::{
-    config::{Config, is_host_name},
+    config::{Config, Queue, is_host_name},
+    net::connect::BackendStream,
     outbound::{
         dns::{Dns, Settings},
         policies::{Policies, Shelf},
         prospect::{Destination, Judged, Prospect, Scout},
-        route::{Exchange, Families, Ourselves, Targets},
+        route::{Exchange, Ourselves, Targets},
     },
     policy::strategy::{Facts as Message, LastError, Source},
     tls::{Peers, roots_with_system},
@@ -132,9 +138,14 @@ async fn examine(config: &Config, question: &Question, peers: &Peers) -> Result<
     let roots = roots_with_system(&config.server.ca)?;
     let policies = Policies::new(roots, dns.clone(), Arc::<Shelf>::default(), Handle::current())?;
     let ourselves = Ourselves::of(config);
-    let targets =
-        Targets { port: question.port, families: Families::default(), may_be_local: false, ourselves: &ourselves };
-    let scout = Scout { lookup: &*dns, policies: &policies, strategies: &config.queue.tls, targets };
+    let queue = &config.queue;
+    let targets = Targets {
+        port: question.port,
+        families: queue.ip_strategy,
+        may_be_local: queue.local_targets,
+        ourselves: &ourselves,
+    };
+    let scout = Scout { lookup: &*dns, policies: &policies, strategies: &queue.tls, targets };
     let message = question.message(config);
     let mut report = Report::new(question, &dns);
     let destination = match scout.destination(&question.domain, &message).await {
@@ -146,8 +157,7 @@ async fn examine(config: &Config, question: &Question, peers: &Peers) -> Result<
     };
     report.found(&destination);
     let exchanges = chosen(&destination, question)?;
-    let prober =
-        Prober { scout, destination: &destination, message, question, peers, hostname: &config.server.hostname };
+    let prober = Prober { scout, destination: &destination, message, question, peers, queue };
     prober.go_through(&exchanges, &mut report).await;
     Ok(report)
 }
@@ -172,7 +182,7 @@ struct Prober<'a> {
     message: Message<'a>,
     question: &'a Question,
     peers: &'a Peers,
-    hostname: &'a str,
+    queue: &'a Queue,
 }
 
 impl Prober<'_> {
@@ -234,7 +244,7 @@ impl Prober<'_> {
     }
 
     async fn visit(&self, prospect: &Prospect, message: &Message<'_>, at: SocketAddr, host: &mut Host) {
-        let (stream, own) = match visit::connect(at).await {
+        let (stream, own) = match visit::connect(at, self.queue).await {
             Ok(connected) => connected,
             Err(why) => return host.attempts.push(Attempt::unreached(at, &prospect.host.name, &why)),
         };
@@ -245,21 +255,27 @@ impl Prober<'_> {
         if !judged.may_send() {
             return host.attempts.push(Attempt::without_connection(&judged));
         }
-        let visited = visit::Visit { judged: &judged, at, own, hostname: self.hostname, peers: self.peers };
-        let attempt = visited.talk(stream).await;
-        let refusal = attempt.refusal.clone();
-        host.attempts.push(attempt);
-        if let Some(judged) = refusal.and_then(|refusal| self.scout.again(&judged, &refusal, &message)) {
-            host.attempts.push(self.once_more(&judged, at).await);
+        let mut attempt = self.talk(&judged, at, own, stream).await;
+        let (mut judged, mut message) = (judged, message);
+        for _ in 0..self.queue.immediate_retries {
+            let next = attempt.refusal.as_ref().and_then(|refusal| self.scout.again(&judged, refusal, &message));
+            let Some(next) = next else { break };
+            host.attempts.push(mem::replace(&mut attempt, self.once_more(&next, at).await));
+            message.retry_num = message.retry_num.saturating_add(1);
+            judged = next;
         }
+        host.attempts.push(attempt);
     }
 
-    /// The second attempt that follows at once on TLS that has failed.
+    async fn talk(&self, judged: &Judged<'_>, at: SocketAddr, own: IpAddr, stream: BackendStream) -> Attempt {
+        let hostname = &self.queue.ehlo_hostname;
+        visit::Visit { judged, at, own, hostname, peers: self.peers }.talk(stream).await
+    }
+
+    /// Another attempt, which follows at once on TLS that has failed.
     async fn once_more(&self, judged: &Judged<'_>, at: SocketAddr) -> Attempt {
-        match visit::connect(at).await {
-            Ok((stream, own)) => {
-                visit::Visit { judged, at, own, hostname: self.hostname, peers: self.peers }.talk(stream).await
-            }
+        match visit::connect(at, self.queue).await {
+            Ok((stream, own)) => self.talk(judged, at, own, stream).await,
             Err(why) => Attempt::unreached(at, judged.facts.host, &why),
         }
     }

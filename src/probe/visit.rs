@@ -15,6 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::report::Attempt;
 use crate::{
+    config::Queue,
     net::connect::{self, BackendStream},
     outbound::prospect::Judged,
     policy::{
@@ -42,11 +43,11 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// The most that is read at once.
 const READ: usize = 4096;
 
-/// Connects, and tells from which address.
-pub(super) async fn connect(at: SocketAddr) -> Result<(BackendStream, IpAddr), String> {
+/// Connects as the settings have it, and tells from which address.
+pub(super) async fn connect(at: SocketAddr, queue: &Queue) -> Result<(BackendStream, IpAddr), String> {
     let late = || Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT:?}")));
-    let stream =
-        timeout(CONNECT, connect::tcp(at)).await.unwrap_or_else(|_| late()).map_err(|error| error.to_string())?;
+    let connected = timeout(CONNECT, connect::tcp(at, queue.source_for(at.ip()))).await;
+    let stream = connected.unwrap_or_else(|_| late()).map_err(|error| error.to_string())?;
     let (own, _) = stream.ends().ok_or("the connection is gone")?;
     Ok((stream, own.ip()))
 }

@@ -1,12 +1,12 @@
 //! The way to the servers of recipients: listeners that relay, TLS strategies, and the resolver.
 
-use std::fmt::Write;
+use std::{fmt::Write, net::IpAddr};
 
 use super::{bare_newline, encryption, explain_tls, listed, protection, proxies, row, spelled};
 use crate::{
-    config::{Config, Dnssec, NameServers, RelayListener, Resolver},
+    config::{Config, Dnssec, NameServers, Queue, QueueLimits, RelayListener, Resolver, queue::eight_bit},
     policy::strategy::{Strategies, TlsStrategy},
-    proto::Protocol,
+    proto::{Limits, Protocol},
 };
 
 /// Adds what holds; nothing where nothing of it is used.
@@ -17,6 +17,7 @@ pub(super) fn explain(text: &mut String, config: &Config) {
     if config.relays.is_empty() && !config.queue.named {
         return;
     }
+    queue(text, &config.queue);
     choice(text, &config.queue.tls);
     for table in config.queue.strategies.values() {
         strategy(text, table);
@@ -30,6 +31,7 @@ fn relay(text: &mut String, listener: &RelayListener) {
     if listener.protocol == Protocol::Smtp {
         row(text, "multi-domain", listener.multi_domain.name());
     }
+    row(text, "smtp-utf8", if listener.smtp_utf8 { "offered" } else { "not offered" });
     proxies(text, &listener.proxies);
     row(text, "tls", encryption(listener.tls.as_ref(), listener.require));
     if let Some(tls) = &listener.tls {
@@ -41,14 +43,28 @@ fn relay(text: &mut String, listener: &RelayListener) {
     }
     row(text, "max-connections", &listener.max_connections.to_string());
     row(text, "timeout", &format!("command {}", spelled(listener.timeout)));
-    let limits = &listener.limits;
-    let (line, commands) = (limits.line, limits.commands);
-    row(
-        text,
-        "limit",
-        &format!("line {line}, commands {commands}, errors {}, discard {}", limits.errors, limits.discard),
-    );
+    row(text, "limit", &limits(listener));
     protection::explain(text, &listener.protection);
+}
+
+fn limits(listener: &RelayListener) -> String {
+    let Limits { line, commands, errors, discard, .. } = listener.limits;
+    let recipients = listener.recipients;
+    format!("line {line}, commands {commands}, errors {errors}, discard {discard}, recipients {recipients}")
+}
+
+fn queue(text: &mut String, queue: &Queue) {
+    let _ = writeln!(text, "\nqueue");
+    row(text, "ehlo-hostname", &queue.ehlo_hostname);
+    row(text, "ip-strategy", queue.ip_strategy.name());
+    let source = [queue.source_v4.map(IpAddr::V4), queue.source_v6.map(IpAddr::V6)];
+    let source: Vec<_> = source.into_iter().flatten().collect();
+    row(text, "source-ip", &if source.is_empty() { "as the system chooses".to_owned() } else { listed(&source) });
+    row(text, "local-targets", if queue.local_targets { "allowed" } else { "refused" });
+    row(text, "eight-bit", eight_bit(queue.eight_bit));
+    row(text, "immediate-retries", &queue.immediate_retries.to_string());
+    let QueueLimits { domain, host, sessions } = queue.limits;
+    row(text, "limit", &format!("domain {domain}, host {host}, sessions {sessions}"));
 }
 
 fn choice(text: &mut String, strategies: &Strategies) {

@@ -1,9 +1,11 @@
-//! A TLS strategy asks for nothing that excludes itself, is used, and is reached by the rule that names it.
+//! A TLS strategy asks for nothing that excludes itself, is used, and is reached by the rule that names it. Remotes are
+//! connected to from one address of each family.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     config::{
+        Families,
         file::File,
         findings::{Findings, Key},
         queue::{QueueTable, StrategyTable},
@@ -28,6 +30,7 @@ pub(super) fn check(file: &File, found: &mut Findings) {
             found.error(key, what, "set resolver.dnssec, or take this out");
         }
     }
+    sources(queue, found);
     twice_default(queue, found);
     unused(queue, found);
     if let Some(given) = queue.rules.given() {
@@ -62,6 +65,23 @@ fn bounded(setting: &Setting<Duration>, longest: Duration, found: &mut Findings)
         let seconds = longest.as_secs();
         let what = format!("is longer than the sender that waits for it can bear: {seconds}s is used");
         found.warning(&given.key, what, format!("write \"{seconds}s\" or less"));
+    }
+}
+
+fn sources(queue: &QueueTable, found: &mut Findings) {
+    let families = queue.sessions.ip_strategy.value_or(Families::default());
+    let all = queue.sessions.source_ip.given().map_or(&[][..], |list| &list.value);
+    for (index, source) in all.iter().enumerate() {
+        let ip = source.value;
+        let before = all.iter().take(index).find(|earlier| earlier.value.is_ipv4() == ip.is_ipv4());
+        if let Some(earlier) = before {
+            let what =
+                format!("has {ip} beside {}: servers are connected to from one address of each family", earlier.value);
+            found.error(&source.key, what, "take one of the two out");
+        } else if !families.include(ip) {
+            let what = format!("has no effect for {ip} while ip-strategy is \"{}\"", families.name());
+            found.warning(&source.key, what, "take it out");
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use crate::{
 pub(super) fn check(plan: &Plan<'_>, file: &File, found: &mut Findings) {
     let keys = &plan.table.relay;
     let Some(relay) = keys.relay.is(&true) else {
-        for key in [keys.networks.key(), keys.multi_domain.key()].into_iter().flatten() {
+        let of_relays =
+            [keys.networks.key(), keys.multi_domain.key(), keys.smtp_utf8.key(), plan.table.recipients.key()];
+        for key in of_relays.into_iter().flatten() {
             if !keys.relay.is_wrong() {
                 found.error(key, "has no effect without relay = true", "set it, or take this key out");
             }

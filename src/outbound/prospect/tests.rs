@@ -3,11 +3,8 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::{
-    outbound::{
-        lookup::table::Table,
-        policies::Shelf,
-        route::{Families, Ourselves},
-    },
+    config::Families,
+    outbound::{lookup::table::Table, policies::Shelf, route::Ourselves},
     policy::{
         dane::MxOf,
         mta_sts::{Mode, Policy},

@@ -7,23 +7,9 @@ use super::{
     Exchange, HostFault, Ourselves,
 };
 use crate::{
-    config::is_host_name,
+    config::{Families, is_host_name},
     policy::answer::{Answer, LookupError, Security},
 };
-
-/// Which addresses are tried, and which of them first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Families {
-    /// Of version 4 alone.
-    V4Only,
-    /// Of version 6 alone.
-    V6Only,
-    /// All, those of version 4 first.
-    #[default]
-    V4First,
-    /// All, those of version 6 first.
-    V6First,
-}
 
 /// Which targets are right.
 #[derive(Clone, Copy, Debug)]
@@ -112,11 +98,7 @@ impl Host {
         if self.addresses.iter().any(|ip| targets.ourselves.listens_at(SocketAddr::new(*ip, targets.port))) {
             return Err(HostFault::Ourselves);
         }
-        self.addresses.retain(|ip| match targets.families {
-            Families::V4Only => ip.is_ipv4(),
-            Families::V6Only => ip.is_ipv6(),
-            Families::V4First | Families::V6First => true,
-        });
+        self.addresses.retain(|ip| targets.families.include(*ip));
         if self.addresses.is_empty() {
             return Err(HostFault::NoAddress);
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    config::Families,
     outbound::lookup::table::Table,
     policy::{answer::LookupError, dane::Asked},
 };
