@@ -1,74 +1,44 @@
 //! Which MTA-STS policy a domain has now: what its record says, what is held, and what a fetch brings (RFC 8461 §3.3).
 //!
 //! Promises that a message waits for a fetch no longer than it was told to, while the fetch goes on and what it brings
-//! is kept; that a policy which is held is fetched anew beside, with nobody waiting; that one fetch that fails counts
-//! once.
+//! is kept; that a policy which is held is fetched anew beside, with nobody waiting; that a domain's policy is fetched
+//! once at a time, for whatever message and whether or not there is one, and that it counts once if that fails.
 
 use std::{
-    collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::RootCertStore;
-use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::{
     lookup::Lookup,
-    policy_host::PolicyHosts,
+    policy_host::{Fetching, PolicyHosts},
     route::{Exchange, Host, HostFault, Ourselves, Targets},
+    store::Store,
 };
 use crate::{
     config::Families,
     net::https::Names,
     policy::{
-        mta_sts::{Fault, Known, Plan, Policy, Published, Standing, published},
+        mta_sts::{Fault, Plan, Policy, Published, Standing, published},
         renewal::Spread,
     },
 };
 
-/// What is known of each domain's policy, for as long as the process runs.
-#[derive(Debug, Default)]
-pub struct Shelf(Mutex<HashMap<String, Known>>);
-
-impl Shelf {
-    /// What is known of a domain's policy.
-    pub fn known(&self, domain: &str) -> Known {
-        self.lock().get(domain).cloned().unwrap_or_default()
-    }
-
-    /// Keeps what a fetch has brought that began at `began`. Of those that waited for one fetch the first notes its
-    /// failure.
-    fn note(&self, domain: &str, record: &Published, fetched: &Result<Policy, Fault>, began: SystemTime) {
-        let mut all = self.lock();
-        let known = all.remove(domain).unwrap_or_default();
-        let now = SystemTime::now();
-        let known = match fetched {
-            Ok(policy) => known.fetched(policy.clone(), record, now),
-            Err(_) if known.failed.as_ref().is_some_and(|failed| failed.at >= began) => known,
-            Err(fault) => known.failed(fault.to_string(), record, now),
-        };
-        if let Some(failed) = known.failed.as_ref().filter(|_| known.is_alarming(now)) {
-            let (times, reason) = (failed.times, &failed.why);
-            tracing::warn!(domain, times, reason, "an MTA-STS policy that is in force cannot be fetched anew");
-        }
-        all.insert(domain.to_owned(), known);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Finds out which policy a domain has.
+/// Finds out which policy a domain has. Those who share one, by clones of it, share its fetches.
 #[derive(Clone, Debug)]
 pub struct Policies {
     hosts: PolicyHosts,
-    shelf: Arc<Shelf>,
-    control: Handle,
+    store: Store,
 }
 
 /// What was found out of a domain's policy.
@@ -83,8 +53,14 @@ pub struct Found {
 /// Where policies are (RFC 8461 §3.3).
 const HTTPS: u16 = 443;
 
+/// How often it is looked which policies are due: not less often than a fetch that failed may be tried again.
+const ROUND: Duration = Duration::from_secs(5 * 60);
+
+/// How many are fetched at once that nobody waits for.
+const AT_ONCE: usize = 8;
+
 impl Policies {
-    /// Fetches on `control` what `shelf` does not hold, from hosts found by `lookup` that show certificates from
+    /// Fetches on `control` what `store` does not hold, from hosts found by `lookup` that show certificates from
     /// `roots`. None may be at an address that means this machine or its link: whoever owns a domain could have
     /// anything there asked otherwise.
     ///
@@ -93,27 +69,30 @@ impl Policies {
     pub fn new(
         roots: RootCertStore,
         lookup: Arc<impl Lookup + Send + 'static>,
-        shelf: Arc<Shelf>,
+        store: Store,
         control: Handle,
     ) -> Result<Self, String> {
         let names = Names::by(move |name| {
             let lookup = lookup.clone();
             async move { addresses(&*lookup, name).await.map_err(io::Error::other) }
         });
-        let hosts = PolicyHosts::new(roots, names, control.clone()).map_err(|error| error.to_string())?;
-        Ok(Self { hosts, shelf, control })
+        let hosts = PolicyHosts::new(roots, names, control).map_err(|error| error.to_string())?;
+        Ok(Self { hosts, store })
     }
 
     /// What stands for a message to `domain` that can wait so long for a fetch.
     pub async fn find(&self, lookup: &impl Lookup, domain: &str, patience: Duration) -> Found {
-        let record = published(&lookup.txt(&format!("_mta-sts.{domain}")).await);
-        let known = self.shelf.known(domain);
-        let plan = known.plan(&record, SystemTime::now(), spread(domain));
+        let record = record(lookup, domain).await;
+        let (known, now) = (self.store.policy(domain), SystemTime::now());
+        if known.is_first_use(now) {
+            self.store.revise_policy(domain, now, |known| known.used(now));
+        }
+        let plan = known.plan(&record, now, spread(domain));
         let fetched = match plan {
             Plan::Fetch { .. } => Some(self.fetch_within(domain, &record, patience).await),
             Plan::Refresh(_) => {
                 // Nobody waits for it.
-                drop(self.begin(domain, &record));
+                drop(self.fetch(domain, &record));
                 None
             }
             Plan::Nothing | Plan::Use(_) | Plan::BackOff { .. } => None,
@@ -122,22 +101,75 @@ impl Policies {
         Found { record, standing }
     }
 
-    async fn fetch_within(&self, domain: &str, record: &Published, patience: Duration) -> Result<Policy, Fault> {
-        match timeout(patience, self.begin(domain, record)).await {
-            Ok(Ok(fetched)) => fetched,
-            Ok(Err(_)) => Err(Fault::Unreachable("the fetch was given up".to_owned())),
-            Err(_) => Err(Fault::Late(patience)),
+    /// Fetches policies anew before they expire, whether or not there is mail (RFC 8461 §3.3, §10.2), until it is dropped. What has
+    /// begun by then ends within a minute. To be run beside everything else, once: for the configuration in force.
+    pub async fn keep_fresh(self, lookup: Arc<impl Lookup + Send + 'static>) {
+        // The process before may have left some.
+        self.store.settled().await;
+        loop {
+            self.refresh(&lookup).await;
+            sleep(ROUND).await;
         }
     }
 
-    fn begin(&self, domain: &str, record: &Published) -> JoinHandle<Result<Policy, Fault>> {
-        let (policies, domain, record) = (self.clone(), domain.to_owned(), record.clone());
-        self.control.spawn(async move {
-            let began = SystemTime::now();
-            let fetched = policies.hosts.fetch(&domain).await;
-            policies.shelf.note(&domain, &record, &fetched, began);
-            fetched
-        })
+    /// Fetches those anew that are due, each once, a few at a time.
+    async fn refresh(&self, lookup: &Arc<impl Lookup + Send + 'static>) {
+        let now = SystemTime::now();
+        let mut under_way = JoinSet::new();
+        // In no order, so that nobody's domains are always the last.
+        for domain in self.store.domains_with_policies(now) {
+            if !self.store.policy(&domain).wants_refresh(now, spread(&domain)) {
+                continue;
+            }
+            if under_way.len() == AT_ONCE {
+                // A panic was printed when it happened.
+                let _ = under_way.join_next().await;
+            }
+            let (policies, lookup) = (self.clone(), lookup.clone());
+            under_way.spawn(async move { policies.renew(&*lookup, &domain).await });
+        }
+        while under_way.join_next().await.is_some() {}
+    }
+
+    async fn renew(&self, lookup: &impl Lookup, domain: &str) {
+        let record = record(lookup, domain).await;
+        let known = self.store.policy(domain);
+        if let Plan::Fetch { .. } | Plan::Refresh(_) = known.plan(&record, SystemTime::now(), spread(domain)) {
+            self.fetch(domain, &record).wait().await;
+        }
+    }
+
+    async fn fetch_within(&self, domain: &str, record: &Published, patience: Duration) -> Result<Policy, Fault> {
+        let fetching = self.fetch(domain, record);
+        let fetched = timeout(patience, fetching.wait()).await;
+        fetched.map_or(Err(Fault::Late(patience)), Clone::clone)
+    }
+
+    /// Begins a fetch whose outcome is kept, or joins the one that is under way.
+    fn fetch(&self, domain: &str, record: &Published) -> Fetching {
+        let (store, asked, record) = (self.store.clone(), domain.to_owned(), record.clone());
+        self.hosts.fetch(domain, move |fetched| note(&store, &asked, &record, fetched))
+    }
+}
+
+async fn record(lookup: &impl Lookup, domain: &str) -> Published {
+    published(&lookup.txt(&format!("_mta-sts.{domain}")).await)
+}
+
+/// Keeps what a fetch has come to.
+fn note(store: &Store, domain: &str, record: &Published, fetched: &Result<Policy, Fault>) {
+    let (now, mut alarm) = (SystemTime::now(), None);
+    store.revise_policy(domain, now, |known| {
+        let known = match fetched {
+            Ok(policy) => known.fetched(policy.clone(), record, now),
+            Err(fault) => known.failed(fault.to_string(), record, now),
+        };
+        alarm = known.failed.clone().filter(|_| known.is_alarming(now));
+        known
+    });
+    if let Some(failed) = alarm {
+        let (times, reason) = (failed.times, failed.why);
+        tracing::warn!(domain, times, reason, "an MTA-STS policy that is in force cannot be fetched anew");
     }
 }
 
@@ -158,29 +190,4 @@ fn spread(domain: &str) -> Spread {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::mta_sts::Mode;
-
-    fn policy() -> Policy {
-        let max_age = Duration::from_secs(86_400);
-        Policy { mode: Mode::Enforce, mx: vec!["mx.example".into()], max_age, lines: Vec::new() }
-    }
-
-    #[test]
-    fn m6_one_fetch_that_fails_counts_once_however_many_have_waited() {
-        let (shelf, record, began) = (Shelf::default(), Published::Id("1".into()), SystemTime::now());
-        let times = |shelf: &Shelf| shelf.known("example.org").failed.map(|failed| failed.times);
-        for _ in 0..3 {
-            shelf.note("example.org", &record, &Err(Fault::Status(404)), began);
-        }
-        assert_eq!(times(&shelf), Some(1));
-        let later = shelf.known("example.org").failed.unwrap().at + Duration::from_nanos(1);
-        shelf.note("example.org", &record, &Err(Fault::Status(404)), later);
-        assert_eq!(times(&shelf), Some(2));
-        shelf.note("example.org", &record, &Ok(policy()), later);
-        let known = shelf.known("example.org");
-        assert_eq!((known.failed, known.held.map(|held| held.policy)), (None, Some(policy())));
-        assert_eq!(shelf.known("other.example"), Known::default());
-    }
-}
+mod tests;

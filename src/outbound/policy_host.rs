@@ -2,11 +2,11 @@
 //!
 //! Promises: an answer other than 200 is no policy, whatever its body says, and a redirection is not followed; the certificate
 //! must come from a known root and have `mta-sts.DOMAIN` among its alternative names; a text is taken up to [`LARGEST`] octets
-//! and [`DEADLINE`]; a domain is asked once at a time, whoever waits for it.
+//! and [`DEADLINE`]; a domain is asked once at a time, whoever waits for it, and what comes of it is noted before it is asked again.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -41,11 +41,14 @@ pub struct PolicyHosts {
     under_way: Arc<Mutex<UnderWay>>,
 }
 
-/// What a fetch came to, for all who wait.
-type Fetched = Result<Policy, Fault>;
+/// What a fetch came to.
+pub type Fetched = Result<Policy, Fault>;
+
+/// A fetch, for all who wait for it. Whoever gives up waiting does not end it.
+pub type Fetching = Arc<SetOnce<Fetched>>;
 
 /// The fetches that have not come to their end.
-type UnderWay = HashMap<String, Arc<SetOnce<Fetched>>>;
+type UnderWay = HashMap<String, Fetching>;
 
 impl PolicyHosts {
     /// Fetches on `control`, from hosts found by `names` that show certificates from `roots`.
@@ -57,32 +60,33 @@ impl PolicyHosts {
         Ok(Self { https, control, deadline: DEADLINE, under_way: Arc::default() })
     }
 
-    /// The policy that is served for `domain`. Whoever gives up waiting does not end the fetch: others may wait for it.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub async fn fetch(&self, domain: &str) -> Fetched {
-        let fetched = self.join(domain);
-        fetched.wait().await.clone()
+    /// Begins to fetch the policy that is served for `domain`, and has what comes of it noted; or joins the fetch that is under
+    /// way, which has a `note` of its own.
+    pub fn fetch(&self, domain: &str, note: impl FnOnce(&Fetched) + Send + 'static) -> Fetching {
+        let mut under_way = self.lock();
+        under_way.entry(domain.to_owned()).or_insert_with(|| self.begin(domain.to_owned(), note)).clone()
     }
 
-    /// Begins a fetch, or joins the one that is under way.
-    fn join(&self, domain: &str) -> Arc<SetOnce<Fetched>> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.entry(domain.to_owned()).or_insert_with(|| self.begin(domain.to_owned())).clone()
-    }
-
-    fn begin(&self, domain: String) -> Arc<SetOnce<Fetched>> {
-        let fetched = Arc::new(SetOnce::new());
-        let (told, hosts) = (fetched.clone(), self.clone());
+    fn begin(&self, domain: String, note: impl FnOnce(&Fetched) + Send + 'static) -> Fetching {
+        let fetching = Fetching::default();
+        let (told, hosts) = (fetching.clone(), self.clone());
         self.control.spawn(async move {
-            let late = |_| Err(Fault::Late(hosts.deadline));
-            let found = timeout(hosts.deadline, hosts.ask(&domain)).await.unwrap_or_else(late);
-            hosts.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&domain);
+            let found = hosts.ask_in_time(&domain).await;
+            note(&found);
+            hosts.lock().remove(&domain);
             // Nobody else tells.
             let _ = told.set(found);
         });
-        fetched
+        fetching
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask_in_time(&self, domain: &str) -> Fetched {
+        let late = |_| Err(Fault::Late(self.deadline));
+        timeout(self.deadline, self.ask(domain)).await.unwrap_or_else(late)
     }
 
     async fn ask(&self, domain: &str) -> Fetched {
@@ -118,5 +122,7 @@ fn of(fault: HttpsFault, host: &str) -> Fault {
     }
 }
 
+#[cfg(test)]
+pub(super) mod served;
 #[cfg(test)]
 mod tests;

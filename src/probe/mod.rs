@@ -30,9 +30,10 @@ use crate::{
     net::connect::BackendStream,
     outbound::{
         dns::{Dns, Settings},
-        policies::{Policies, Shelf},
+        policies::Policies,
         prospect::{Destination, Judged, Prospect, Scout},
         route::{Exchange, Ourselves, Targets},
+        store::Store,
     },
     policy::strategy::{Facts as Message, LastError, Source},
     tls::{Peers, roots_with_system},
@@ -136,7 +137,7 @@ async fn examine(config: &Config, question: &Question, peers: &Peers) -> Result<
     let dns = Arc::new(Dns::new(Settings::of(&config.resolver)));
     dns.test().await;
     let roots = roots_with_system(&config.server.ca)?;
-    let policies = Policies::new(roots, dns.clone(), Arc::<Shelf>::default(), Handle::current())?;
+    let policies = Policies::new(roots, dns.clone(), Store::default(), Handle::current())?;
     let ourselves = Ourselves::of(config);
     let queue = &config.queue;
     let targets = Targets {

@@ -1,115 +1,25 @@
-//! A policy host that answers as it is told, and what is made of it.
+//! What is made of what a policy host answers.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{net::SocketAddr, sync::atomic::Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, PrivateKeyDer},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-use tokio_rustls::TlsAcceptor;
+use rcgen::date_time_ymd;
+use tokio::net::TcpListener;
 
-use super::*;
+use super::{served::*, *};
 use crate::policy::{
     certificate::Untrusted,
     mta_sts::{Invalid, Mode},
 };
 
-const DOMAIN: &str = "example.org";
-const HOST: &str = "mta-sts.example.org";
-const POLICY: &str = "version: STSv1\r\nmode: enforce\r\nmx: mx.example.org\r\nmax_age: 604800\r\n";
-
-struct Authority {
-    der: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn authority() -> Authority {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "root");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let der = params.self_signed(&key).unwrap().der().clone();
-    Authority { der, issuer: Issuer::new(params, key) }
-}
-
-/// What one policy host has seen.
-#[derive(Default)]
-struct Seen {
-    requests: AtomicUsize,
-    last: Mutex<String>,
-}
-
-struct PolicyHost {
-    at: SocketAddr,
-    seen: Arc<Seen>,
-}
-
-/// How a host's certificate differs from the right one.
-type Tweak = fn(&mut CertificateParams);
-
-fn right(_: &mut CertificateParams) {}
-
-/// Serves the same octets to everybody; none: never anything.
-async fn serve(authority: &Authority, tweak: Tweak, answer: Option<Vec<u8>>) -> PolicyHost {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, HOST);
-    tweak(&mut params);
-    let chain = vec![params.signed_by(&key, &authority.issuer).unwrap().der().clone()];
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-        .unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = PolicyHost { at: listener.local_addr().unwrap(), seen: Arc::default() };
-    let (acceptor, seen) = (TlsAcceptor::from(Arc::new(config)), host.seen.clone());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
-            let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
-            *seen.last.lock().unwrap() = format!("{name}\n{}", String::from_utf8(head).unwrap());
-            seen.requests.fetch_add(1, Ordering::SeqCst);
-            let Some(answer) = &answer else { std::future::pending().await };
-            // A client that has read enough closes.
-            let _ = stream.write_all(answer).await;
-            let _ = stream.shutdown().await;
-        }
-    });
-    host
-}
-
-fn hosts(authority: &Authority, host: &PolicyHost) -> PolicyHosts {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der.clone()).unwrap();
-    let at = host.at;
-    let names = Names::by(move |name| async move {
-        assert_eq!(name, HOST);
-        Ok(vec![at])
-    });
-    PolicyHosts::new(roots, names, Handle::current()).unwrap()
-}
-
-fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()).into_bytes()
+/// Waits for a fetch that nobody notes.
+async fn fetch_from(hosts: &PolicyHosts, domain: &str) -> Fetched {
+    hosts.fetch(domain, |_| {}).wait().await.clone()
 }
 
 async fn fetch(tweak: Tweak, answer: Vec<u8>) -> Fetched {
     let authority = authority();
     let host = serve(&authority, tweak, Some(answer)).await;
-    timeout(Duration::from_secs(30), hosts(&authority, &host).fetch(DOMAIN)).await.unwrap()
+    timeout(Duration::from_secs(30), fetch_from(&hosts(&authority, &host), DOMAIN)).await.unwrap()
 }
 
 #[tokio::test]
@@ -117,7 +27,7 @@ async fn m4_a_policy_is_got_from_its_one_place() {
     let authority = authority();
     let host =
         serve(&authority, right, Some(answer("200 OK", "Content-Type: text/plain; charset=utf-8\r\n", POLICY))).await;
-    let policy = hosts(&authority, &host).fetch(DOMAIN).await.unwrap();
+    let policy = fetch_from(&hosts(&authority, &host), DOMAIN).await.unwrap();
     assert_eq!((policy.mode, policy.lines.len()), (Mode::Enforce, 4));
     let seen = host.seen.last.lock().unwrap().to_ascii_lowercase();
     assert!(seen.starts_with("mta-sts.example.org\nget /.well-known/mta-sts.txt http/1.1\r\n"), "{seen}");
@@ -131,7 +41,7 @@ async fn m4_nothing_but_200_is_a_policy_and_no_redirection_is_followed() {
         let authority = authority();
         let body = if matches!(status, 204 | 304) { "" } else { POLICY };
         let host = serve(&authority, right, Some(answer(&format!("{status} x"), &location, body))).await;
-        let fetched = hosts(&authority, &host).fetch(DOMAIN).await;
+        let fetched = fetch_from(&hosts(&authority, &host), DOMAIN).await;
         assert_eq!(fetched, Err(Fault::Status(status)));
         assert_eq!(host.seen.requests.load(Ordering::SeqCst), 1, "{status}");
     }
@@ -183,7 +93,7 @@ async fn m4_the_certificate_must_be_known_unexpired_and_have_the_name_among_its_
     assert!(fetch(|params| params.subject_alt_names = names(&["*.example.org"]), good()).await.is_ok());
     let (known, unknown) = (authority(), authority());
     let host = serve(&unknown, right, Some(good())).await;
-    let stranger = hosts(&known, &host).fetch(DOMAIN).await;
+    let stranger = fetch_from(&hosts(&known, &host), DOMAIN).await;
     assert!(matches!(stranger, Err(Fault::Certificate(Untrusted::NotTrusted(_)))), "{stranger:?}");
 }
 
@@ -197,7 +107,7 @@ async fn row_50_a_host_that_never_answers_is_given_up() {
     let host = serve(&authority, right, None).await;
     let deadline = Duration::from_millis(300);
     let hosts = PolicyHosts { deadline, ..hosts(&authority, &host) };
-    assert_eq!(hosts.fetch(DOMAIN).await, Err(Fault::Late(deadline)));
+    assert_eq!(fetch_from(&hosts, DOMAIN).await, Err(Fault::Late(deadline)));
     assert!(hosts.under_way.lock().unwrap().is_empty());
 }
 
@@ -206,7 +116,7 @@ async fn m4_a_host_that_is_not_there_is_told_so() {
     let authority = authority();
     let host = serve(&authority, right, None).await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let fetched = hosts(&authority, &PolicyHost { at: nobody, ..host }).fetch(DOMAIN).await;
+    let fetched = fetch_from(&hosts(&authority, &PolicyHost { at: nobody, ..host }), DOMAIN).await;
     assert!(matches!(fetched, Err(Fault::Unreachable(_))), "{fetched:?}");
 }
 
@@ -219,22 +129,27 @@ async fn m14_no_other_domain_is_asked_than_the_one_named() {
         async { Err::<Vec<SocketAddr>, _>(std::io::Error::from(std::io::ErrorKind::NotFound)) }
     });
     let hosts = PolicyHosts::new(RootCertStore::empty(), names, Handle::current()).unwrap();
-    assert!(matches!(hosts.fetch("a.b.example").await, Err(Fault::Unreachable(_))));
+    assert!(matches!(fetch_from(&hosts, "a.b.example").await, Err(Fault::Unreachable(_))));
     assert_eq!(*asked.lock().unwrap(), ["mta-sts.a.b.example"]);
 }
 
 #[tokio::test]
-async fn m6_a_domain_is_asked_once_however_many_wait_and_those_who_gave_up_do_not_end_it() {
+async fn m6_a_domain_is_asked_once_and_noted_once_however_many_wait_and_those_who_gave_up_do_not_end_it() {
     let authority = authority();
     let host = serve(&authority, right, Some(answer("200 OK", "", POLICY))).await;
     let hosts = hosts(&authority, &host);
-    let gave_up = hosts.join(DOMAIN);
-    let waiting: Vec<_> = (0..10).map(|_| hosts.join(DOMAIN)).collect();
-    drop(gave_up);
-    for fetched in waiting {
-        assert!(fetched.wait().await.is_ok());
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let fetch = |who| {
+        let noted = noted.clone();
+        hosts.fetch(DOMAIN, move |fetched| noted.lock().unwrap().push((who, fetched.is_ok())))
+    };
+    drop(fetch(0));
+    let waiting: Vec<_> = (1..=10).map(fetch).collect();
+    for fetching in waiting {
+        assert!(fetching.wait().await.is_ok());
     }
     assert_eq!(host.seen.requests.load(Ordering::SeqCst), 1);
-    assert!(hosts.fetch(DOMAIN).await.is_ok());
+    assert!(fetch(11).wait().await.is_ok());
     assert_eq!(host.seen.requests.load(Ordering::SeqCst), 2, "what was found is not kept");
+    assert_eq!(*noted.lock().unwrap(), [(0, true), (11, true)]);
 }

@@ -4,7 +4,7 @@ use tokio::runtime::Handle;
 use super::*;
 use crate::{
     config::Families,
-    outbound::{lookup::table::Table, policies::Shelf, route::Ourselves},
+    outbound::{lookup::table::Table, route::Ourselves, store::Store},
     policy::{
         dane::MxOf,
         mta_sts::{Mode, Policy},
@@ -63,8 +63,7 @@ fn built_in() -> Strategies {
 }
 
 fn policies() -> Policies {
-    let (table, shelf) = (Arc::new(Table::of("")), Arc::<Shelf>::default());
-    Policies::new(RootCertStore::empty(), table, shelf, Handle::current()).unwrap()
+    Policies::new(RootCertStore::empty(), Arc::new(Table::of("")), Store::default(), Handle::current()).unwrap()
 }
 
 /// Does something with a scout in [`ZONE`].

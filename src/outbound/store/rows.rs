@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{secret::LENGTH, table::Row};
 use crate::policy::{
     history::{self, Failures, Standing, TOLERANCE},
-    mta_sts::Known,
+    mta_sts::{Held, Known},
 };
 
 /// How long answers are remembered: no sender that is well lets a message wait for longer between two attempts.
@@ -158,7 +158,9 @@ impl Row for Known {
 
 /// What two processes knew of a policy: the newest of both.
 pub(super) fn newest(one: Known, other: Known) -> Known {
+    let used = [&one.held, &other.held].into_iter().flatten().map(|held| held.used).max();
     let held = [one.held, other.held].into_iter().flatten().max_by_key(|held| held.fetched);
+    let held = held.map(|held| Held { used: used.unwrap_or(held.used), ..held });
     let failed = [one.failed, other.failed].into_iter().flatten().max_by_key(|failed| failed.at);
     // A fetch that failed before the one that did not says nothing any more.
     let failed = failed.filter(|failed| held.as_ref().is_none_or(|held| held.fetched <= failed.at));
@@ -169,8 +171,8 @@ pub(super) fn newest(one: Known, other: Known) -> Known {
 /// is not lost either.
 pub(super) fn believe(known: &mut Known, now: SystemTime) -> bool {
     let is_ahead = |at: SystemTime| at.duration_since(now).is_ok_and(|ahead| ahead > TOLERANCE);
-    let times =
-        known.held.iter_mut().map(|held| &mut held.fetched).chain(known.failed.iter_mut().map(|failed| &mut failed.at));
+    let held = known.held.iter_mut().flat_map(|held| [&mut held.fetched, &mut held.used]);
+    let times = held.chain(known.failed.iter_mut().map(|failed| &mut failed.at));
     let wrong: Vec<_> = times.filter(|at| is_ahead(**at)).collect();
     let is_wrong = !wrong.is_empty();
     wrong.into_iter().for_each(|at| *at = now);
@@ -180,7 +182,7 @@ pub(super) fn believe(known: &mut Known, now: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::mta_sts::{Failed, Held, Mode, Policy};
+    use crate::policy::mta_sts::{Failed, Mode, Policy};
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(10_000_000 + seconds)
@@ -193,7 +195,7 @@ mod tests {
             max_age: Duration::from_secs(1000),
             lines: vec!["x".repeat(line)],
         };
-        Held { id: id.into(), policy, fetched: at(fetched) }
+        Held { id: id.into(), policy, fetched: at(fetched), used: at(fetched) }
     }
 
     fn failed(seconds: u64) -> Failed {
@@ -227,15 +229,18 @@ mod tests {
         );
         let new = Known { held: Some(held("2", 20, 1)), failed: None };
         assert_eq!(newest(old.clone(), new.clone()), new);
-        assert_eq!(newest(new.clone(), old), new);
+        assert_eq!(newest(new.clone(), old.clone()), new);
         assert_eq!(newest(new.clone(), only_failed), new);
+        let used = Known { held: old.held.clone().map(|held| Held { used: at(30), ..held }), failed: None };
+        assert_eq!(newest(new.clone(), used).held.map(|held| (held.id, held.used)), Some(("2".to_owned(), at(30))));
     }
 
     #[test]
     fn a_policy_from_the_future_is_one_from_now() {
         let mut known = Known { held: Some(held("1", 1000, 1)), failed: Some(failed(2000)) };
         assert!(believe(&mut known, at(500)));
-        assert_eq!((known.held.as_ref().unwrap().fetched, known.failed.as_ref().unwrap().at), (at(500), at(500)));
+        let held = known.held.as_ref().unwrap();
+        assert_eq!((held.fetched, held.used, known.failed.as_ref().unwrap().at), (at(500), at(500), at(500)));
         assert!(!believe(&mut known, at(440)) && !believe(&mut known, at(600)));
     }
 

@@ -71,7 +71,7 @@ fn policy(id: &str, fetched: SystemTime) -> Known {
         max_age: Duration::from_secs(86_400),
         lines: vec!["version: STSv1".into()],
     };
-    Known { held: Some(Held { id: id.into(), policy, fetched }), failed: None }
+    Known { held: Some(Held { id: id.into(), policy, fetched, used: fetched }), failed: None }
 }
 
 fn number(number: usize) -> BodyDigest {

@@ -1,7 +1,8 @@
 //! What is held of a domain's policy, and what is to be done about it now.
 //!
 //! Promises: a policy that is held applies until it expires, whether or not its record is still there (RFC 8461 §3.1, §3.3);
-//! it is fetched anew about daily, long before it expires, and at once where the record says that there is another (§3.3, §10.2);
+//! it is fetched anew about daily, long before it expires, and at once where the record says that there is another (§3.3, §10.2),
+//! also without a message, for half a year after the last one, and expires by itself after that;
 //! a fetch that failed is not repeated for five minutes at least (§3.3), unless the record says that there is another policy.
 
 use std::time::{Duration, SystemTime};
@@ -32,6 +33,8 @@ pub struct Held {
     pub policy: Policy,
     /// When it was fetched.
     pub fetched: SystemTime,
+    /// When a message last needed it, or one before it, to a day.
+    pub used: SystemTime,
 }
 
 /// Fetches that failed, one after the other, whatever the record said: whoever forges records hides none.
@@ -79,6 +82,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long they wait at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
+/// How long policies are fetched anew that no message needs.
+const UNUSED: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+
 /// After so many failures somebody should know.
 const REPEATED: u32 = 3;
 
@@ -109,15 +115,39 @@ impl Known {
         self.held.as_ref().filter(|held| now < held.expires())
     }
 
+    /// Whether the policy that is held should be fetched anew at `now` although no message needs it. One that may be held for less
+    /// than a day is not: whoever has such would have us ask without end.
+    #[must_use]
+    pub fn wants_refresh(&self, now: SystemTime, spread: Spread) -> bool {
+        let is_worth_it = self.live(now).is_some_and(|held| {
+            let unused = now.duration_since(held.used).unwrap_or_default();
+            held.policy.max_age >= DAY && unused < UNUSED
+        });
+        is_worth_it && matches!(self.plan(&Published::Nothing, now, spread), Plan::Refresh(_))
+    }
+
+    /// Whether no message has needed the policy that is held for a day, but for the one that does at `now`.
+    #[must_use]
+    pub fn is_first_use(&self, now: SystemTime) -> bool {
+        self.held.as_ref().is_some_and(|held| now.duration_since(held.used).is_ok_and(|since| since >= DAY))
+    }
+
+    /// What is known after a message has needed the policy at `now`.
+    #[must_use]
+    pub fn used(self, now: SystemTime) -> Self {
+        Self { held: self.held.map(|held| Held { used: now, ..held }), ..self }
+    }
+
     /// What is known after a policy was fetched at `now`. `published` is what the record said before; where it said nothing, the
     /// id stays.
     #[must_use]
     pub fn fetched(self, policy: Policy, published: &Published, now: SystemTime) -> Self {
+        let used = self.held.as_ref().map_or(now, |held| held.used);
         let id = match (published, self.held) {
             (Published::Id(id), _) => id.clone(),
             (_, held) => held.map(|held| held.id).unwrap_or_default(),
         };
-        Self { held: Some(Held { id, policy, fetched: now }), failed: None }
+        Self { held: Some(Held { id, policy, fetched: now, used }), failed: None }
     }
 
     /// What is known after a fetch failed at `now`.
@@ -153,7 +183,9 @@ impl<'a> Plan<'a> {
 }
 
 impl Held {
-    fn expires(&self) -> SystemTime {
+    /// When it ceases to apply.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
         // What was read from a disk may hold any number.
         self.fetched.checked_add(self.policy.max_age).unwrap_or(self.fetched)
     }
@@ -300,6 +332,37 @@ mod tests {
         assert!(matches!(known.plan(&Published::Nothing, START + DAY + 5 * MINUTE, 0), Plan::Refresh(_)));
         let again = known.fetched(policy(Mode::Enforce, 7 * DAY), &Published::Nothing, START + 2 * DAY);
         assert_eq!(again.held.unwrap().id, "1");
+    }
+
+    #[test]
+    fn m8_it_is_fetched_anew_without_a_message_where_it_is_due_and_that_is_worth_it() {
+        let known = holding();
+        assert!(
+            !known.wants_refresh(START + 17 * HOUR, Spread::MAX) && known.wants_refresh(START + 18 * HOUR, Spread::MAX)
+        );
+        assert!(!known.wants_refresh(START + 7 * DAY, 0), "it has expired");
+        let failed = known.failed("404".into(), &id("1"), START + DAY);
+        assert!(!failed.wants_refresh(START + DAY, 0) && failed.wants_refresh(START + DAY + 5 * MINUTE, 0));
+        let of = |max_age| Known::default().fetched(policy(Mode::Enforce, max_age), &id("1"), START);
+        assert!(of(DAY).wants_refresh(START + 12 * HOUR, 0));
+        assert!(!of(DAY - MINUTE).wants_refresh(START + 23 * HOUR, 0));
+        assert!(!Known::default().wants_refresh(START, 0));
+    }
+
+    #[test]
+    fn m8_half_a_year_after_the_last_message_it_is_left_to_expire() {
+        let year = 365 * DAY;
+        let fetch = |known: Known, day| known.fetched(policy(Mode::Enforce, year), &id("1"), START + day * DAY);
+        let kept = (0..180).fold(Known::default(), fetch);
+        assert!(kept.wants_refresh(START + 180 * DAY - MINUTE, Spread::MAX));
+        assert!(!kept.wants_refresh(START + 180 * DAY, Spread::MAX));
+        assert!(kept.live(START + 400 * DAY).is_some() && kept.live(START + 179 * DAY + year).is_none());
+        assert!(kept.is_first_use(START + 180 * DAY));
+        let used = kept.used(START + 180 * DAY);
+        assert!(used.wants_refresh(START + 181 * DAY, 0));
+        assert!(!used.is_first_use(START + 181 * DAY - MINUTE), "once a day is enough");
+        assert!(!used.is_first_use(START), "nor where the clock was set back");
+        assert!(!Known::default().is_first_use(START));
     }
 
     #[test]
