@@ -9,13 +9,15 @@ use crate::{acme, inbound::bans::Banned};
 
 mod certificate;
 mod client;
+mod policy;
 mod socket;
 mod text;
 
 pub use certificate::{Certificate, State, certificates, certificates_at_rest};
 pub use client::{AskError, ask};
+pub use policy::{FailedFetches, HeldPolicy, Policy, policies};
 pub use socket::{Socket, SocketError};
-pub use text::{describe, list_bans};
+pub use text::{describe, list_bans, list_policies};
 
 /// What is asked of the running process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,10 @@ pub enum Request {
     Bans,
     /// Lift the ban of this address, or those of a network; without one all.
     Unban(Option<String>),
+    /// Tell what is known of the MTA-STS policies of recipients' domains.
+    Policies,
+    /// Forget what is known of this domain's.
+    ForgetPolicy(String),
 }
 
 /// What comes of it.
@@ -47,4 +53,6 @@ pub enum Reply {
     Certificates(Vec<Certificate>),
     /// Every ban, those that end first in front.
     Bans(Vec<Banned>),
+    /// What is known of policies, by domain.
+    Policies(Vec<Policy>),
 }

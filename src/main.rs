@@ -113,6 +113,11 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Look after what is known of the MTA-STS policies of recipients' domains.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -137,6 +142,24 @@ enum CertsCommand {
     NextKey {
         /// As of renew.
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+enum PolicyCommand {
+    /// Print them: the domain, the policy's mode, id and hosts, when it was fetched and until when it applies, and why it
+    /// could not be fetched of late.
+    List {
+        /// As JSON, times in seconds since 1970.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget one that has gone bad, and its failures: the next message for the domain has it fetched anew.
+    Forget {
+        /// The recipients' domain, as `list` prints it.
+        #[arg(value_name = "DOMAIN")]
+        domain: String,
     },
 }
 
@@ -165,6 +188,8 @@ fn main() -> ExitCode {
         Command::Certs { command: Some(command), .. } => tell(&path, &Request::Acme(command.into())),
         Command::Bans { json } => bans(&path, json),
         Command::Unban { whom, .. } => tell(&path, &Request::Unban(whom)),
+        Command::Policy { command: PolicyCommand::List { json } } => policies(&path, json),
+        Command::Policy { command: PolicyCommand::Forget { domain } } => tell(&path, &Request::ForgetPolicy(domain)),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),
     }
@@ -281,7 +306,7 @@ fn tell(path: &Path, request: &Request) -> ExitCode {
             print(&format!("{what}\n"));
             ExitCode::FAILURE
         }
-        Ok(Reply::Certificates(_) | Reply::Bans(_)) => fail(&OTHER_REPLY),
+        Ok(Reply::Certificates(_) | Reply::Bans(_) | Reply::Policies(_)) => fail(&OTHER_REPLY),
         Err(error) => fail(&error),
     }
 }
@@ -294,7 +319,7 @@ fn certificates(path: &Path, json: bool) -> ExitCode {
     match admin::ask(&socket, &Request::Certificates) {
         Ok(Reply::Certificates(all)) => print_certificates(&all, None, json),
         Ok(Reply::Done(what) | Reply::Refused(what)) => fail(&what),
-        Ok(Reply::Bans(_)) => fail(&OTHER_REPLY),
+        Ok(Reply::Bans(_) | Reply::Policies(_)) => fail(&OTHER_REPLY),
         Err(unasked @ AskError::NotRunning { .. }) => certificates_at_rest(path, &unasked, json),
         Err(error) => fail(&error),
     }
@@ -309,7 +334,22 @@ fn bans(path: &Path, json: bool) -> ExitCode {
         Ok(Reply::Bans(all)) if json => print(&format!("{:#}\n", serde_json::json!({ "bans": all }))),
         Ok(Reply::Bans(all)) => print(&admin::list_bans(&all, now())),
         Ok(Reply::Done(what) | Reply::Refused(what)) => return fail(&what),
-        Ok(Reply::Certificates(_)) => return fail(&OTHER_REPLY),
+        Ok(Reply::Certificates(_) | Reply::Policies(_)) => return fail(&OTHER_REPLY),
+        Err(error) => return fail(&error),
+    }
+    ExitCode::SUCCESS
+}
+
+fn policies(path: &Path, json: bool) -> ExitCode {
+    let socket = match config::control(path) {
+        Ok(socket) => socket,
+        Err(problems) => return fail_with(&problems),
+    };
+    match admin::ask(&socket, &Request::Policies) {
+        Ok(Reply::Policies(all)) if json => print(&format!("{:#}\n", serde_json::json!({ "policies": all }))),
+        Ok(Reply::Policies(all)) => print(&admin::list_policies(&all, now())),
+        Ok(Reply::Done(what) | Reply::Refused(what)) => return fail(&what),
+        Ok(Reply::Certificates(_) | Reply::Bans(_)) => return fail(&OTHER_REPLY),
         Err(error) => return fail(&error),
     }
     ExitCode::SUCCESS

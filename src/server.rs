@@ -34,6 +34,7 @@ use tokio::{
 pub use self::descriptors::fits as descriptors_fit;
 use self::{
     checks::Checks,
+    commands::Desk,
     control::{Control, Signals},
     handover::Predecessor,
     lookout::Lookout,
@@ -192,6 +193,8 @@ impl Server {
             (0..count).map(|_| Worker::start(shared.clone())).collect::<Result<_, _>>().map_err(StartError::Thread)?;
 
         let bound = Arc::new(Mutex::new(HashMap::new()));
+        let (bans, remembered) = (shared.world.gate.bans.clone(), lasting.remembered.clone());
+        let desk = Desk { orders: orders.clone(), bans, remembered };
         let mut control = Control {
             path: path.to_owned(),
             state,
@@ -204,13 +207,7 @@ impl Server {
             workers,
             bound: bound.clone(),
             orders: received,
-            socket: commands::open(
-                &runtime,
-                &snapshot.config.server,
-                &orders,
-                predecessor.is_some(),
-                &shared.world.gate.bans,
-            )?,
+            socket: commands::open(&runtime, &snapshot.config.server, predecessor.is_some(), desk)?,
             program: handover::program(),
             open: Held::default(),
             successor: None,

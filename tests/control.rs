@@ -50,6 +50,17 @@ fn reload_says_that_it_is_done_or_prints_what_is_wrong() {
 }
 
 #[test]
+fn policies_are_listed_and_forgotten_also_where_there_are_none() {
+    let imap = imap();
+    let gateway = imaps(&imap).start();
+    gateway.command(&["policy", "list"]).succeeds().prints("no policy is known");
+    let json: Value = serde_json::from_str(&gateway.command(&["policy", "list", "--json"]).succeeds().text()).unwrap();
+    assert_eq!(json, serde_json::json!({ "policies": [] }));
+    refused(gateway.command(&["policy", "forget", "a\n.example"])).prints(r#"of a policy of "a\n.example""#);
+    assert!(!gateway.scratch.join("state/outbound.redb").exists(), "nothing relays");
+}
+
+#[test]
 fn drain_ends_the_process_in_good_order_whatever_is_wrong_with_the_file_meanwhile() {
     let imap = imap();
     let mut gateway = imaps(&imap).start();
@@ -78,7 +89,14 @@ fn while_it_drains_it_says_so() {
 fn without_a_process_commands_say_so_and_fail() {
     let imap = imap();
     let mut gateway = imaps(&imap).start();
-    let commands: [&[&str]; 4] = [&["reload"], &["drain"], &["certs", "renew", "main"], &["certs", "next-key", "main"]];
+    let commands: [&[&str]; 6] = [
+        &["reload"],
+        &["drain"],
+        &["certs", "renew", "main"],
+        &["certs", "next-key", "main"],
+        &["policy", "list"],
+        &["policy", "forget", "example.org"],
+    ];
     gateway.signal("KILL");
     gateway.ended();
     // What it has left looks like a socket, and nobody answers there.

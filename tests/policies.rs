@@ -80,6 +80,18 @@ fn m6_m7_a_policy_is_held_and_a_host_that_fails_is_not_asked_again_at_once() {
 }
 
 #[test]
+fn m1_a_record_may_be_in_pieces_or_behind_an_alias_and_of_two_there_is_none() {
+    let (world, store) = (World::start(), Store::default());
+    let record = |domain| find(&world, &store, domain, Duration::ZERO).0;
+    for domain in ["pieces.insecure.test", "alias.insecure.test", "beside.insecure.test"] {
+        assert_eq!(record(domain), Published::Id("1".into()), "{domain}");
+    }
+    for domain in ["twice.insecure.test", "behind.insecure.test"] {
+        assert_eq!(record(domain), Published::Nothing, "{domain}");
+    }
+}
+
+#[test]
 fn m14_no_domain_above_is_asked_and_who_has_no_record_has_no_policy() {
     let (world, store) = (World::start(), Store::default());
     let serving = host(&world, 200);

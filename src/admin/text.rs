@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
-use super::{Certificate, State};
+use super::{Certificate, Policy, State};
 use crate::{inbound::bans::Banned, telemetry::Told};
 
 /// Describes one certificate, over several lines; times are in UTC, and those to come are counted from `now`, in seconds
@@ -76,9 +76,45 @@ pub fn list_bans(all: &[Banned], now: u64) -> String {
     all.iter().map(line).collect()
 }
 
+/// Lists what is known of policies, over several lines each; times as in [`describe`].
+#[must_use]
+pub fn list_policies(all: &[Policy], now: u64) -> String {
+    if all.is_empty() {
+        return "no policy is known\n".to_owned();
+    }
+    all.iter().map(|policy| describe_policy(policy, now)).collect::<Vec<_>>().join("\n")
+}
+
+fn describe_policy(policy: &Policy, now: u64) -> String {
+    let mut text = format!("{}\n", Told(&policy.domain));
+    match &policy.held {
+        Some(held) => {
+            row(&mut text, "mode", &held.mode);
+            row(&mut text, "id", &held.id);
+            row(&mut text, "hosts", if held.mx.is_empty() { "none".to_owned() } else { held.mx.join(", ") });
+            row(&mut text, "fetched", moment(held.fetched, now));
+            row(&mut text, "expires", moment(held.expires, now));
+            row(&mut text, "last used", moment(held.used, now));
+        }
+        None => row(&mut text, "policy", "none is held"),
+    }
+    let failed = policy.failed.as_ref();
+    let failure = failed.map(|failed| {
+        let plural = if failed.times == 1 { "" } else { "s" };
+        format!("{}, {} time{plural}: {}", moment(failed.at, now), failed.times, Told(&failed.last_error))
+    });
+    optional(&mut text, "last error", failure);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        admin::policies,
+        policy::mta_sts::{Known, Mode, Policy as Text, Published},
+    };
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn times_are_told_in_utc_with_their_distance() {
@@ -88,6 +124,34 @@ mod tests {
         let distances = [0, 1, 59, 3_599, 3_600, 172_799, 172_800].map(|at| distance(at, 0));
         let expected = ["0 seconds", "1 second", "59 seconds", "59 minutes", "1 hour", "47 hours", "2 days"];
         assert_eq!(distances, expected.map(|distance| format!("in {distance}")));
+    }
+
+    #[test]
+    fn what_is_known_of_policies_is_told_by_domain() {
+        let (day, start) = (Duration::from_secs(86_400), SystemTime::UNIX_EPOCH);
+        let text = |mode, mx: &[&str]| {
+            let mx = mx.iter().map(|host| (*host).to_owned()).collect();
+            Text { mode, mx, max_age: 7 * day, lines: Vec::new() }
+        };
+        let id = Published::Id("20260101".into());
+        let held = Known::default().fetched(text(Mode::Enforce, &["mx.example.org", "*.example.net"]), &id, start);
+        let failing = held.clone().failed("refused\n".into(), &id, start + day).failed("404".into(), &id, start + day);
+        let none = Known::default().fetched(text(Mode::None, &[]), &id, start).used(start + day);
+        let unknown = Known::default().failed("no\n  mode: x".into(), &id, start);
+        let all = [("c.example", failing), ("b.example", none), ("a.example", unknown)];
+        let all = policies(all.map(|(domain, known)| (domain.to_owned(), known)).into());
+        let expected = "a.example\n  policy      none is held\n  \
+                        last error  1970-01-01 00:00 UTC (2 days ago), 1 time: no\\n  mode: x\n\n\
+                        b.example\n  mode        none\n  id          20260101\n  hosts       none\n  \
+                        fetched     1970-01-01 00:00 UTC (2 days ago)\n  expires     1970-01-08 00:00 UTC (in 5 days)\n  \
+                        last used   1970-01-02 00:00 UTC (24 hours ago)\n\n\
+                        c.example\n  mode        enforce\n  id          20260101\n  \
+                        hosts       mx.example.org, *.example.net\n  \
+                        fetched     1970-01-01 00:00 UTC (2 days ago)\n  expires     1970-01-08 00:00 UTC (in 5 days)\n  \
+                        last used   1970-01-01 00:00 UTC (2 days ago)\n  \
+                        last error  1970-01-02 00:00 UTC (24 hours ago), 2 times: 404\n";
+        assert_eq!(list_policies(&all, 2 * 86_400), expected);
+        assert_eq!(list_policies(&[], 0), "no policy is known\n");
     }
 
     #[test]

@@ -206,6 +206,20 @@ async fn m8_a_policy_that_is_due_is_fetched_anew_without_a_message_under_its_rec
 }
 
 #[tokio::test]
+async fn m11_every_message_asks_whether_there_is_a_newer_policy_before_one_that_is_held_applies() {
+    let (authority, host, newer) = serving("2").await;
+    let (store, older) = (Store::default(), table(&[DOMAIN], "1"));
+    let policies = Policies { hosts: hosts(&authority, &host), store: store.clone() };
+    hold(&store, DOMAIN, Duration::ZERO);
+    for message in 1..4 {
+        policies.find(&*older, DOMAIN, PATIENCE).await;
+        assert_eq!(older.asked(), vec![format!("TXT _mta-sts.{DOMAIN}"); message]);
+    }
+    let Standing::Policy { policy, .. } = policies.find(&*newer, DOMAIN, PATIENCE).await.standing else { panic!() };
+    assert_eq!((policy.lines.len(), id(&store, DOMAIN).as_deref()), (4, Some("2")), "this very message has it");
+}
+
+#[tokio::test]
 async fn m8_a_message_says_once_a_day_that_a_policy_is_in_use() {
     let (store, keeper, table) = (Store::default(), Doorkeeper::new(), table(&["example.org"], "1"));
     let policies = keeper.policies(&store);

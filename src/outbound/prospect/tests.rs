@@ -22,6 +22,9 @@ b.test A 192.0.2.2
 open.test insecure
 open.test MX 10 mx.open.test
 mx.open.test A 192.0.2.3
+other.open.test A 192.0.2.6
+two.open.test MX 10 other.open.test
+two.open.test MX 20 mx.open.test
 unus.test MX 10 mx.unus.test
 mx.unus.test A 192.0.2.4
 _25._tcp.mx.unus.test TLSA 1 1 1 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7
@@ -111,6 +114,28 @@ async fn d5_hosts_are_looked_up_in_their_order_and_only_in_their_turn() {
     })
     .await;
     assert_eq!(asked, ["MX some.test", "TXT _mta-sts.some.test", "A a.test", "TLSA _25._tcp.a.test"]);
+}
+
+#[tokio::test]
+async fn m13_hosts_that_the_policy_does_not_list_stay_in_their_place_and_are_passed_over_there() {
+    let ((), asked) = with(&built_in(), async |scout| {
+        let mut destination = scout.destination("two.open.test", &message("two.open.test")).await.unwrap();
+        let (mx, max_age) = (vec!["mx.open.test".to_owned()], Duration::from_secs(86_400));
+        let policy = Policy { mode: Mode::Enforce, mx, max_age, lines: Vec::new() };
+        destination.sts.standing = Standing::Policy { policy, fault: None };
+        let strategy = scout.strategies.choose(&message("two.open.test")).unwrap();
+        let mut decisions = Vec::new();
+        for exchange in &destination.route.exchanges {
+            let prospect = scout.prospect(&destination, exchange, &message("two.open.test")).await.unwrap();
+            let judged = prospect.judge(&destination, strategy);
+            decisions.push((exchange.name.clone(), judged.verdict.decision));
+        }
+        assert!(matches!(&decisions[0], (name, Decision::Skip(_)) if name == "other.open.test"), "{decisions:?}");
+        assert!(matches!(&decisions[1], (name, Decision::Send(_)) if name == "mx.open.test"), "{decisions:?}");
+    })
+    .await;
+    let hosts: Vec<_> = asked.iter().filter(|question| question.starts_with("A ")).collect();
+    assert_eq!(hosts, ["A other.open.test", "A mx.open.test"]);
 }
 
 #[tokio::test]

@@ -207,6 +207,14 @@ impl Store {
         self.memory.bell.ring(|rung| rung.changed = true);
     }
 
+    /// Of which domains what is known of a policy, in no order.
+    #[must_use]
+    pub fn policies(&self) -> Vec<(String, Known)> {
+        let keys = self.memory.policies.keys(|_| true);
+        let rows = self.memory.policies.copies(&keys);
+        rows.filter_map(|(domain, known)| Some((String::from_utf8(domain.clone()).ok()?, known?))).collect()
+    }
+
     /// The domains that have a policy which has not expired: they are to be fetched anew in time.
     #[must_use]
     pub fn domains_with_policies(&self, now: SystemTime) -> Vec<String> {
