@@ -1,7 +1,7 @@
 //! Policies over messages, refreshes and restarts.
 
 use std::{
-    fs,
+    fs::{self, File},
     net::{Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::{
@@ -277,6 +277,30 @@ async fn m8_policies_are_kept_fresh_round_after_round_until_that_is_ended() {
     sleep(ROUND).await;
     assert_eq!((keeper.asked(), new.asked()), (3, 1), "the next one does");
     task.abort();
+}
+
+#[test]
+fn m8_that_a_policy_in_force_cannot_be_fetched_is_said_from_the_third_time_on() {
+    let path = std::env::temp_dir().join(format!("mailward-policies-log-{}", std::process::id()));
+    let log = tracing_subscriber::fmt().with_writer(File::create(&path).unwrap()).with_ansi(false).finish();
+    let store = Store::default();
+    hold(&store, "example.org", DAY);
+    hold(&store, "expired.example", 8 * DAY);
+    tracing::subscriber::with_default(log, || {
+        for _ in 0..4 {
+            for domain in ["example.org", "expired.example", "none.example"] {
+                note(&store, domain, &Published::Nothing, &Err(Fault::Status(404)));
+            }
+        }
+    });
+    let told = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    for (line, times) in lines.into_iter().zip([3, 4]) {
+        assert!(line.contains(" WARN ") && line.contains("the policy's host answered 404"), "{line}");
+        assert!(line.contains(&format!("domain=\"example.org\" times={times}")), "{line}");
+    }
 }
 
 /// DNS that never answers.
