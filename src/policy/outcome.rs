@@ -3,7 +3,7 @@
 //! Promises that this is the one place where an event gets its `result-type` (§4.3). There is an outcome for each policy that
 //! applied, or one for there being none; of an attempt that never came as far as STARTTLS there is nothing (§4.3.4).
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +163,29 @@ impl Outcome {
         for policy in self.policies.iter_mut().filter(|policy| policy.failures.is_empty()) {
             policy.failures.push(failure(ResultType::ValidationFailure, Some(why)));
         }
+    }
+}
+
+/// One line for the log: `sts example.org ok, tlsa mx.example.net validation-failure (dane-no-match)`.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Judged { policy, failures }) in self.policies.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            f.write_str(comma)?;
+            policy.policy_type.serialize(&mut *f)?;
+            write!(f, " {}", policy.policy_domain)?;
+            if failures.is_empty() {
+                f.write_str(" ok")?;
+            }
+            for Failure { result_type, failure_reason_code } in failures {
+                f.write_str(" ")?;
+                result_type.serialize(&mut *f)?;
+                if let Some(code) = failure_reason_code {
+                    write!(f, " ({code})")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -35,6 +35,13 @@ impl Answer {
         Self { code, status, lines: vec![fit(text.as_bytes())] }
     }
 
+    /// A reply whose `text` begins with its enhanced code, as [`Self::text`] has it.
+    #[must_use]
+    pub fn told(code: u16, text: &str) -> Self {
+        let (status, rest) = enhanced(code / 100, text.as_bytes()).unwrap_or(((0, 0), text.as_bytes()));
+        Self { code, status, lines: vec![fit(rest)] }
+    }
+
     /// What a server said. RFC 3463 §2: where it has no enhanced code, or one of another class, x.0.0 stands for it.
     pub(super) fn from_reply(reply: &Reply<'_>) -> Self {
         let class = reply.class();
@@ -49,6 +56,12 @@ impl Answer {
     #[must_use]
     pub const fn code(&self) -> u16 {
         self.code
+    }
+
+    /// The first word of the text.
+    #[must_use]
+    pub fn first_word(&self) -> Option<&str> {
+        self.lines.first()?.split_ascii_whitespace().next()
     }
 
     /// Whether the command succeeded.
@@ -73,6 +86,12 @@ impl Answer {
     #[must_use]
     pub fn status(&self) -> String {
         format!("{}.{}.{}", self.code / 100, self.status.0, self.status.1)
+    }
+
+    /// The enhanced code and the text, in one line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{} {}", self.status(), self.lines.join(" / "))
     }
 
     /// The reply as the sender is told it, with who said it: `550 5.1.1 [mx.example.net] no such user`.
@@ -100,7 +119,7 @@ impl Answer {
 /// One line for the log.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.code, self.status(), self.lines.join(" / "))
+        write!(f, "{} {}", self.code, self.text())
     }
 }
 
@@ -184,6 +203,8 @@ mod tests {
     fn it_says_what_it_means() {
         let said = answer("452-4.5.3 too many\r\n452 4.5.3 later\r\n");
         assert_eq!(said.to_string(), "452 4.5.3 too many / later");
+        assert_eq!(Answer::told(452, &said.text()).to_string(), said.to_string());
+        assert_eq!(Answer::told(451, "no code").to_string(), "451 4.0.0 no code");
         assert_eq!((said.code(), said.status().as_str()), (452, "4.5.3"));
         assert!(said.is_temporary() && !said.is_positive() && !said.is_permanent());
     }

@@ -8,7 +8,7 @@
 mod offered;
 mod stuffing;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 pub use offered::Offered;
 use stuffing::Stuffing;
@@ -47,6 +47,8 @@ pub struct Remote {
     message: Option<Stuffing>,
     /// The server's last word: no other reply will come.
     parting: Option<Answer>,
+    /// What it calls itself.
+    name: Option<String>,
 }
 
 /// What the server is to reply to.
@@ -72,6 +74,24 @@ pub enum Asked {
     Reset,
     /// QUIT.
     Quit,
+}
+
+/// What it is, as the log has it.
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "the greeting",
+            Self::Hello => "the answer to EHLO",
+            Self::OldHello => "the answer to HELO",
+            Self::StartTls => "the answer to STARTTLS",
+            Self::Mail => "the answer to MAIL",
+            Self::Recipient => "the answer to RCPT",
+            Self::Data => "the answer to DATA",
+            Self::Message => "the answer to the message",
+            Self::Reset => "the answer to RSET",
+            Self::Quit => "the answer to QUIT",
+        })
+    }
 }
 
 /// What the server came to.
@@ -149,6 +169,7 @@ impl Remote {
             accepted: 0,
             message: None,
             parting: None,
+            name: None,
         }
     }
 
@@ -177,6 +198,12 @@ impl Remote {
     #[must_use]
     pub const fn offered(&self) -> &Offered {
         &self.offered
+    }
+
+    /// What the server calls itself, in its greeting or its answer to EHLO.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// What the server is to reply to next; `None` where it waits.
@@ -350,6 +377,9 @@ impl Remote {
         check(asked, answer.code())?;
         if answer.code() / 100 > 3 {
             return Ok(self.refuse(asked, answer));
+        }
+        if matches!(asked, Asked::Greeting | Asked::Hello | Asked::OldHello) {
+            self.name = answer.first_word().map(str::to_owned).or(self.name.take());
         }
         match asked {
             Asked::Greeting => {
