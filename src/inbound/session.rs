@@ -323,7 +323,7 @@ const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 const HELD: usize = 128 * 1024;
 
 /// The date and time in the form of RFC 5322 §3.3, from which HTTP's differs in the zone alone.
-fn date_and_time() -> String {
+pub(crate) fn date_and_time() -> String {
     httpdate::fmt_http_date(SystemTime::now()).replace("GMT", "+0000")
 }
 

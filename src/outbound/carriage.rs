@@ -1,0 +1,377 @@
+//! A sender's messages on their way: for each transaction the servers of its recipients, and what comes of it for each of them.
+//!
+//! Promises that the sender is told of success only by what a server has said to the whole message; that a message whose end was sent, and
+//! whose answer may not have come back to the sender, is not sent again when the very same comes again, but answered with what the server
+//! has said (RFC 1047: the sender of a duplicate is innocent); that a connection is used again for the same domain alone, and under the
+//! same verdict.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::{
+    lane::{Ending, Lane},
+    means::Means,
+    reach::{Errand, NoWay, reach},
+    store::{BodyDigest, Envelope, Reply},
+};
+use crate::{
+    policy::strategy::LastError,
+    proto::smtp::{Answer, Mail, Mailbox, Obstacle, Place},
+    telemetry::Told,
+};
+
+/// How long connections wait for the sender's next message.
+pub(super) const KEPT: Duration = Duration::from_secs(5);
+
+/// The messages of one session.
+pub(super) struct Carriage {
+    means: Arc<Means>,
+    /// The number of the session.
+    session: u64,
+    listener: String,
+    client: IpAddr,
+    /// Whether all recipients of a message share one reply (SMTP).
+    has_one_reply: bool,
+    /// The servers of this transaction.
+    lanes: Vec<Lane>,
+    /// The recipients that were accepted, in their order, each with the place of its lane.
+    recipients: Vec<(Mailbox, usize)>,
+    /// What the message was so far, as it came.
+    body: Context,
+    size: u64,
+    began: Instant,
+    /// Servers that wait for another message.
+    kept: Vec<Lane>,
+    /// What the sender was told last, and may not have heard.
+    told: Option<Replies>,
+}
+
+/// Answers to a message.
+#[derive(Debug)]
+struct Replies {
+    sender: String,
+    answers: Vec<(String, Reply)>,
+    body: BodyDigest,
+}
+
+/// The sender of a transaction, as far as it matters here.
+fn address(mail: &Mail) -> &str {
+    mail.sender.as_ref().map(Mailbox::address).unwrap_or_default()
+}
+
+impl Carriage {
+    /// For a session that has sent nothing yet.
+    pub(super) fn new(means: Arc<Means>, session: u64, listener: &str, client: IpAddr, has_one_reply: bool) -> Self {
+        Self {
+            means,
+            session,
+            listener: listener.to_owned(),
+            client,
+            has_one_reply,
+            lanes: Vec::new(),
+            recipients: Vec::new(),
+            body: Context::new(&SHA256),
+            size: 0,
+            began: Instant::now(),
+            kept: Vec::new(),
+            told: None,
+        }
+    }
+
+    /// What is said to a recipient: what a server of its domain says, or why there is none.
+    pub(super) async fn recipient(&mut self, mail: &Mail, mailbox: &Mailbox) -> Answer {
+        let domain = match mailbox.place() {
+            Place::Domain(name) => name.clone(),
+            Place::Host(IpAddr::V4(ip)) => format!("[{ip}]"),
+            Place::Host(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
+            Place::Here => return Obstacle::BadRecipient.answer(""),
+        };
+        let means = self.means.clone();
+        let listener = self.listener.clone();
+        let sender_domain = mail.sender.as_ref().and_then(Mailbox::domain).unwrap_or_default();
+        let errand = Errand {
+            session: self.session,
+            listener: &listener,
+            sender: address(mail),
+            sender_domain,
+            recipient: mailbox.address(),
+            domain: &domain,
+        };
+        let ending = match self.ask(&means, &errand, mail, mailbox).await {
+            Ok(ending) => ending,
+            Err(NoWay { answer, last_error }) => Ending { answer, last_error },
+        };
+        self.note(errand.sender, mailbox.address(), &ending);
+        ending.answer
+    }
+
+    async fn ask(
+        &mut self,
+        means: &Means,
+        errand: &Errand<'_>,
+        mail: &Mail,
+        mailbox: &Mailbox,
+    ) -> Result<Ending, NoWay> {
+        let mut place = match self.lane_for(means, errand) {
+            Some(place) => place,
+            None => self.open(means, errand).await?,
+        };
+        let mut ending = self.lanes[place].recipient(mail, mailbox).await;
+        let lane = &self.lanes[place];
+        if lane.ending().is_some() && lane.is_used() && lane.accepted() == 0 {
+            // It was left while it waited: that says nothing of this message.
+            let reached = reach(means, errand).await?;
+            self.lanes[place] = Lane::new(errand.domain.to_owned(), reached);
+            ending = self.lanes[place].recipient(mail, mailbox).await;
+        } else if lane.is_full && !ending.answer.is_positive() && !self.has_one_reply {
+            place = self.open(means, errand).await?;
+            ending = self.lanes[place].recipient(mail, mailbox).await;
+        }
+        if ending.answer.is_positive() {
+            self.recipients.push((mailbox.clone(), place));
+        }
+        Ok(ending)
+    }
+
+    /// The lane of this transaction that goes the same way.
+    fn lane_for(&self, means: &Means, errand: &Errand<'_>) -> Option<usize> {
+        let suits = |lane: &Lane| lane.domain == errand.domain && lane.is_open() && lane.reached.suits(means, errand);
+        self.lanes.iter().position(suits)
+    }
+
+    /// A further lane.
+    async fn open(&mut self, means: &Means, errand: &Errand<'_>) -> Result<usize, NoWay> {
+        if self.has_one_reply {
+            // Servers that have accepted nobody are none of the transaction's.
+            if self.recipients.is_empty() {
+                self.put_by();
+            } else {
+                return Err(self.no_further(errand.domain));
+            }
+        }
+        let lane = match self.take_kept(means, errand) {
+            Some(lane) => lane,
+            None => Lane::new(errand.domain.to_owned(), reach(means, errand).await?),
+        };
+        self.lanes.push(lane);
+        Ok(self.lanes.len() - 1)
+    }
+
+    /// Why a transaction with one reply has no further lane.
+    fn no_further(&self, domain: &str) -> NoWay {
+        let own = self.lanes.iter().find(|lane| lane.domain == domain);
+        match own.and_then(Lane::ending) {
+            Some(ending) => NoWay { answer: ending.answer.clone(), last_error: ending.last_error },
+            None => {
+                let is_full = own.is_some_and(|lane| lane.is_full);
+                let obstacle = if is_full { Obstacle::TooManyRecipients } else { Obstacle::OtherDomain };
+                NoWay { answer: obstacle.answer(""), last_error: LastError::None }
+            }
+        }
+    }
+
+    fn take_kept(&mut self, means: &Means, errand: &Errand<'_>) -> Option<Lane> {
+        let suits =
+            |lane: &mut Lane| lane.domain == errand.domain && lane.may_be_kept() && lane.reached.suits(means, errand);
+        let place = self.kept.iter_mut().position(suits)?;
+        Some(self.kept.swap_remove(place))
+    }
+
+    /// The message is about to come: whether any server takes it; otherwise what the sender is told.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) async fn data(&mut self, mail: &Mail) -> Result<(), Answer> {
+        (self.body, self.size, self.began) = (Context::new(&SHA256), 0, Instant::now());
+        for lane in &mut self.lanes {
+            lane.data().await;
+        }
+        for lane in &mut self.lanes {
+            lane.go_ahead().await;
+        }
+        let ending = |(_, place): &(Mailbox, usize)| self.lanes[*place].ending().cloned();
+        let Some(endings) = self.recipients.iter().map(ending).collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let Some(first) = endings.first().filter(|first| endings.iter().all(|other| other.answer == first.answer))
+        else {
+            // Each recipient has an answer of its own, for which the message has to come.
+            return Ok(());
+        };
+        self.conclude(mail, &endings);
+        Err(first.answer.clone())
+    }
+
+    /// A stretch of the message, as it came and as it goes on.
+    pub(super) async fn carry(&mut self, came: &[u8], octets: &[u8]) {
+        self.body.update(came);
+        self.size += octets.len() as u64;
+        for lane in &mut self.lanes {
+            lane.carry(octets).await;
+        }
+    }
+
+    /// The transaction has come to nothing, or the message is refused: no server has it.
+    pub(super) fn abandon(&mut self) {
+        self.put_by();
+    }
+
+    /// The message has come whole. The answers to it, one for each recipient, or one for all.
+    pub(super) async fn end(&mut self, mail: &Mail) -> Vec<Answer> {
+        let digest = std::mem::replace(&mut self.body, Context::new(&SHA256)).finish();
+        let mut body = BodyDigest::default();
+        body.copy_from_slice(digest.as_ref());
+        let remembered = self.recall(address(mail), &body);
+        for lane in &mut self.lanes {
+            lane.finish().await;
+        }
+        for lane in &mut self.lanes {
+            lane.verdict().await;
+        }
+        let endings = self.endings(&remembered);
+        self.told = Some(self.told(address(mail), &endings, body));
+        self.conclude(mail, &endings);
+        let mut answers: Vec<_> = endings.into_iter().map(|ending| ending.answer).collect();
+        if self.has_one_reply {
+            // Of one that is told for all, whoever does not have the message is the measure.
+            answers.sort_by_key(Answer::is_positive);
+            answers.truncate(1);
+        }
+        answers
+    }
+
+    /// Notes how the transaction has ended for each recipient.
+    fn conclude(&mut self, mail: &Mail, endings: &[Ending]) {
+        self.tell(endings);
+        for ((mailbox, _), ending) in self.recipients.iter().zip(endings) {
+            self.note(address(mail), mailbox.address(), ending);
+        }
+        self.put_by();
+    }
+
+    /// What servers have said to this very message before; those lanes on which some have, and some have not, send it to nobody: whoever
+    /// still needs it comes again without the others.
+    fn recall(&mut self, sender: &str, body: &BodyDigest) -> Vec<Option<Reply>> {
+        let now = SystemTime::now();
+        let recall = |(mailbox, _): &(Mailbox, usize)| {
+            let envelope = Envelope { client: self.client, sender, recipient: mailbox.address() };
+            self.means.store.recall(&envelope, body, now)
+        };
+        let remembered: Vec<_> = self.recipients.iter().map(recall).collect();
+        for ((_, place), _) in self.recipients.iter().zip(&remembered).filter(|(_, reply)| reply.is_some()) {
+            let answer = Obstacle::LocalLimit.answer("others of this message's recipients have it already");
+            self.lanes[*place].end(Ending { answer, last_error: LastError::None });
+        }
+        remembered
+    }
+
+    fn endings(&self, remembered: &[Option<Reply>]) -> Vec<Ending> {
+        let ending = |((_, place), reply): (&(Mailbox, usize), &Option<Reply>)| match reply {
+            Some(reply) => Ending { answer: Answer::told(reply.code, &reply.text), last_error: LastError::None },
+            None => self.lanes[*place]
+                .ending()
+                .cloned()
+                .unwrap_or_else(|| Ending { answer: Obstacle::Broken.answer(""), last_error: LastError::Io }),
+        };
+        self.recipients.iter().zip(remembered).map(ending).collect()
+    }
+
+    /// Remembers what came of an attempt.
+    fn note(&self, sender: &str, recipient: &str, ending: &Ending) {
+        let now = SystemTime::now();
+        match ending.last_error {
+            _ if ending.answer.is_permanent() => self.means.store.pair_succeeded(sender, recipient, now),
+            LastError::None => {}
+            error => self.means.store.pair_failed(sender, recipient, error, now),
+        }
+    }
+
+    /// One line in the log for each server.
+    fn tell(&self, endings: &[Ending]) {
+        let now = SystemTime::now();
+        for (at, lane) in self.lanes.iter().enumerate() {
+            let mut own = self.recipients.iter().zip(endings).filter(|((_, place), _)| *place == at).peekable();
+            let Some((_, ending)) = own.peek() else { continue };
+            if ending.answer.is_positive() {
+                self.means.store.domain_succeeded(&lane.domain, lane.reached.assurance, now);
+                self.means.store.host_succeeded(&lane.reached.mx, lane.reached.assurance, now);
+            }
+            tracing::info!(
+                session = self.session,
+                domain = %lane.domain,
+                mx = %lane.reached.mx,
+                ip = %lane.reached.at.ip(),
+                recipients = lane.accepted(),
+                bytes = self.size,
+                ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                outcome = if ending.answer.is_positive() { "delivered" } else { "not-delivered" },
+                reason = Told(&ending.answer.to_string()).to_string(),
+                "message"
+            );
+        }
+    }
+
+    fn told(&self, sender: &str, endings: &[Ending], body: BodyDigest) -> Replies {
+        let successes = self.recipients.iter().zip(endings).filter(|(_, ending)| ending.answer.is_positive());
+        let reply = |ending: &Ending| Reply { code: ending.answer.code(), text: ending.answer.text() };
+        let answers = successes.map(|((mailbox, _), ending)| (mailbox.address().to_owned(), reply(ending))).collect();
+        Replies { sender: sender.to_owned(), answers, body }
+    }
+
+    /// The sender has heard what it was told last: what it sends from now on is another message, be it the same.
+    pub(super) fn confirm(&mut self) {
+        let Some(told) = self.told.take() else { return };
+        let now = SystemTime::now();
+        for (recipient, _) in &told.answers {
+            self.means.store.pair_succeeded(&told.sender, recipient, now);
+            self.means.store.forget(&told.envelope(self.client, recipient), &told.body, now);
+        }
+    }
+
+    /// It may not have: when the very same message comes again, it is told once more.
+    pub(super) async fn doubt(&mut self) {
+        let Some(told) = self.told.take().filter(|told| !told.answers.is_empty()) else { return };
+        let answers: Vec<_> = told
+            .answers
+            .iter()
+            .map(|(recipient, reply)| (told.envelope(self.client, recipient), reply.clone()))
+            .collect();
+        let kept = self.means.store.remember(&answers, &told.body, SystemTime::now()).await;
+        tracing::info!(
+            session = self.session,
+            recipients = answers.len(),
+            kept = ?kept,
+            "the sender may not have heard that its message was delivered"
+        );
+    }
+
+    /// Whether servers wait for another message.
+    pub(super) fn keeps_any(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Lets servers go that wait for another message.
+    pub(super) fn let_go(&mut self) {
+        self.kept.drain(..).for_each(|lane| lane.reached.conversation.leave());
+    }
+
+    /// Ends the transaction. Servers that can take another message are kept for it, all others are dropped.
+    fn put_by(&mut self) {
+        self.recipients.clear();
+        for mut lane in self.lanes.drain(..) {
+            lane.renew();
+            if lane.may_be_kept() {
+                self.kept.push(lane);
+            }
+        }
+    }
+}
+
+impl Replies {
+    fn envelope<'a>(&'a self, client: IpAddr, recipient: &'a str) -> Envelope<'a> {
+        Envelope { client, sender: &self.sender, recipient }
+    }
+}

@@ -1,0 +1,242 @@
+//! A conversation with a recipient's server over a socket: the machine of `proto::smtp::Remote`, its bytes, and a limit for each wait.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::times::{FAREWELL, Times};
+use crate::{
+    net::connect::BackendStream,
+    proto::{
+        Input,
+        smtp::{
+            Remote,
+            remote::{Asked, Breach, Event, Settings},
+        },
+    },
+    tls::why_broken,
+};
+
+/// The most that is read at once.
+const READ: usize = 4096;
+
+/// How much of a message is gathered before it is written.
+const GATHERED: usize = 64 * 1024;
+
+/// One conversation.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    /// What is said.
+    pub(super) remote: Remote,
+    stream: BackendStream,
+    input: Input,
+    output: Vec<u8>,
+    times: Times,
+    tls_timeout: Duration,
+}
+
+/// Why a conversation has come to an end that it should not have.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The connection was lost, or TLS has failed on it.
+    #[error("{}", why_broken(.0))]
+    Lost(io::Error),
+    /// The server ended it.
+    #[error("the server has closed the connection{}", while_waiting(*.0))]
+    Closed(Option<Asked>),
+    /// The server did not answer, or did not take what was sent.
+    #[error("no answer within {} s{}", .1.as_secs_f32(), while_waiting(*.0))]
+    Late(Option<Asked>, Duration),
+    /// What the server says breaks the protocol.
+    #[error("{0}")]
+    Breach(Breach),
+}
+
+fn while_waiting(asked: Option<Asked>) -> String {
+    asked.map(|asked| format!(", and {asked} was to come")).unwrap_or_default()
+}
+
+impl Broken {
+    /// Whether TLS has failed, as opposed to the connection below it.
+    pub(super) fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Lost(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))
+    }
+}
+
+impl Conversation {
+    /// A conversation that begins with the server's greeting. `tls_timeout` is for the answer to STARTTLS.
+    pub(super) fn new(stream: BackendStream, settings: Settings, times: Times, tls_timeout: Duration) -> Self {
+        let (remote, input, output) = (Remote::new(settings), Input::new(), Vec::new());
+        Self { remote, stream, input, output, times, tls_timeout }
+    }
+
+    /// Has the machine say something; it goes out with the next wait.
+    pub(super) fn say<T>(&mut self, say: impl FnOnce(&mut Remote, &mut Vec<u8>) -> T) -> T {
+        say(&mut self.remote, &mut self.output)
+    }
+
+    /// Sends what there is to say, and waits until the server's answers come to something. Each answer has a limit of its own.
+    ///
+    /// # Errors
+    /// [`Broken`], with which the conversation is over.
+    pub(super) async fn next(&mut self) -> Result<Event, Broken> {
+        let mut asked = self.remote.awaits();
+        let mut deadline = Instant::now() + self.limit();
+        loop {
+            let event = self.remote.step(&mut self.input, &mut self.output).map_err(Broken::Breach)?;
+            if let Some(event) = event {
+                return Ok(event);
+            }
+            if self.remote.awaits() != asked {
+                asked = self.remote.awaits();
+                deadline = Instant::now() + self.limit();
+            }
+            match timeout_at(deadline, self.exchange()).await {
+                Ok(done) => done?,
+                Err(_) => return Err(Broken::Late(asked, self.limit())),
+            }
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        self.remote.awaits().map_or(self.times.greeting, |asked| self.times.of(asked, self.tls_timeout))
+    }
+
+    /// Sends what there is to say.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub(super) async fn send(&mut self) -> Result<(), Broken> {
+        match timeout(self.times.block, self.flush()).await {
+            Ok(flushed) => flushed.map_err(Broken::Lost),
+            Err(_) => Err(Broken::Late(self.remote.awaits(), self.times.block)),
+        }
+    }
+
+    /// Writes what there is, and reads some.
+    async fn exchange(&mut self) -> Result<(), Broken> {
+        self.flush().await.map_err(Broken::Lost)?;
+        let mut bytes = [0; READ];
+        let count = self.stream.read(&mut bytes).await.map_err(Broken::Lost)?;
+        self.hear(&bytes[..count])
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.input.push(bytes);
+        if bytes.is_empty() { Err(Broken::Closed(self.remote.awaits())) } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.stream.write_all(&self.output).await?;
+        self.output.clear();
+        self.stream.flush().await
+    }
+
+    /// Sends octets of the message. A server may end it in the middle: what it says then is returned.
+    ///
+    /// # Errors
+    /// [`Broken`]; the server does not have the message.
+    pub(super) async fn carry(&mut self, octets: &[u8]) -> Result<Option<Event>, Broken> {
+        self.remote.message(octets, &mut self.output);
+        if self.output.len() < GATHERED {
+            return Ok(None);
+        }
+        self.drain().await
+    }
+
+    /// Ends the message, and sends what is left of it: [`Conversation::next`] is the answer.
+    ///
+    /// # Errors
+    /// [`Broken`]: before the end was written whole the server does not have the message. An event comes in its place.
+    pub(super) async fn finish(&mut self) -> Result<Option<Event>, Broken> {
+        if let Some(event) = self.drain().await? {
+            return Ok(Some(event));
+        }
+        self.remote.end(&mut self.output);
+        Ok(None)
+    }
+
+    /// Writes what is gathered, listening all the while: a server that does not want the rest says so and closes, and what it has said would
+    /// be lost with what is written then.
+    async fn drain(&mut self) -> Result<Option<Event>, Broken> {
+        let mut written = 0;
+        while written < self.output.len() {
+            let mut bytes = [0; READ];
+            let moved = timeout(self.times.block, poll_fn(|cx| self.poll_exchange(cx, written, &mut bytes)));
+            match moved.await {
+                Err(_) => return Err(Broken::Late(None, self.times.block)),
+                Ok(Err(error)) => return Err(Broken::Lost(error)),
+                Ok(Ok(Moved::Out(count))) => written += count,
+                Ok(Ok(Moved::In(count))) => {
+                    self.hear(&bytes[..count])?;
+                    let mut unused = Vec::new();
+                    let event = self.remote.step(&mut self.input, &mut unused).map_err(Broken::Breach)?;
+                    if event.is_some() {
+                        return Ok(event);
+                    }
+                }
+            }
+        }
+        self.output.clear();
+        Ok(None)
+    }
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>, from: usize, bytes: &mut [u8]) -> Poll<io::Result<Moved>> {
+        let mut buffer = ReadBuf::new(bytes);
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            return Poll::Ready(read.map(|()| Moved::In(buffer.filled().len())));
+        }
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output[from..]))?;
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        Poll::Ready(Ok(Moved::Out(count)))
+    }
+
+    /// Whether the server has said or done anything since it was last heard: then it is not to be relied upon.
+    pub(super) fn is_stirring(&mut self) -> bool {
+        let (mut bytes, mut cx) = ([0; 1], Context::from_waker(std::task::Waker::noop()));
+        let mut buffer = ReadBuf::new(&mut bytes);
+        !self.input.peek().is_empty() || Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer).is_ready()
+    }
+
+    /// Goes on inside TLS, on the stream that `shake` makes of this one. Nothing said before counts any more.
+    ///
+    /// # Errors
+    /// What `shake` says.
+    pub(super) async fn secure<E>(
+        self,
+        shake: impl AsyncFnOnce(BackendStream) -> Result<BackendStream, E>,
+    ) -> Result<Self, E> {
+        let stream = shake(self.stream).await?;
+        let mut secured = Self { stream, input: Input::new(), ..self };
+        secured.remote.secured(&mut secured.output);
+        Ok(secured)
+    }
+
+    /// Takes leave of the server. Nobody waits for that.
+    pub(super) fn leave(mut self) {
+        tokio::spawn(timeout(FAREWELL, async move {
+            self.remote.quit(&mut self.output);
+            // What comes of it changes nothing.
+            let _ = self.flush().await;
+            let _ = self.stream.read(&mut [0; READ]).await;
+            let _ = self.stream.shutdown().await;
+        }));
+    }
+}
+
+/// Bytes that went somewhere.
+enum Moved {
+    In(usize),
+    Out(usize),
+}

@@ -1,0 +1,332 @@
+//! From a recipient to a server that would take an envelope for it: one host after the other, one address after the other.
+//!
+//! Promises that the sender hears in time; that a host is left for the next where it cannot be found, reached, talked to or trusted,
+//! and for no other reason (RFC 5321 §5.1, RFC 7672 §2.2, RFC 8461 §5): what a server says of an envelope is its last word; that a second
+//! attempt at the same address follows at once on TLS that has failed only where a rule then asks for something else.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use tokio::time::timeout;
+
+use super::{
+    attempt::{Attempt, Opened, connect, tell_of_none, tell_of_refusal},
+    conversation::Conversation,
+    dns::Dns,
+    means::{Means, PORT},
+    places::{Kind, Place},
+    prospect::{Destination, Judged, Prospect, Scout},
+    route::{Exchange, HostFault, Unroutable},
+};
+use crate::{
+    policy::{
+        strategy::{Facts as Message, LastError, Source, TlsStrategy},
+        verdict::{Assurance, Decision, Refusal},
+    },
+    proto::smtp::{Answer, Obstacle},
+};
+
+/// How many addresses are tried for one recipient: a domain with many dead hosts would use up the sender's patience.
+const MOST_ADDRESSES: usize = 5;
+
+/// A message on its way to one recipient.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand<'a> {
+    /// The number of the sender's session.
+    pub(super) session: u64,
+    /// By which listener it came.
+    pub(super) listener: &'a str,
+    /// The address of MAIL; empty for that of a notice.
+    pub(super) sender: &'a str,
+    /// Its domain.
+    pub(super) sender_domain: &'a str,
+    /// The address of RCPT.
+    pub(super) recipient: &'a str,
+    /// Where that is: a domain, or an address in brackets.
+    pub(super) domain: &'a str,
+}
+
+/// A server that would take an envelope.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) conversation: Conversation,
+    /// The host, by the name in the MX record.
+    pub(super) mx: String,
+    pub(super) at: SocketAddr,
+    pub(super) own: IpAddr,
+    pub(super) assurance: Assurance,
+    /// The strategy that was chosen for the first attempt there.
+    pub(super) strategy: Arc<TlsStrategy>,
+    /// What it takes up.
+    _places: Vec<Place>,
+}
+
+/// Why there is no such server.
+#[derive(Clone, Debug)]
+pub(super) struct NoWay {
+    /// What the sender is told.
+    pub(super) answer: Answer,
+    pub(super) last_error: LastError,
+}
+
+/// How much of a domain cannot be had.
+enum Missed {
+    /// One address: there may be others.
+    Address(NoWay),
+    /// One host: there may be others.
+    Host(NoWay),
+    /// All of it.
+    Domain(NoWay),
+}
+
+impl Errand<'_> {
+    /// What is known of it before a host is.
+    pub(super) fn message(&self, means: &Means, now: SystemTime) -> Message<'_> {
+        let (pair, domain) = (means.store.pair(self.sender, self.recipient, now), means.store.domain(self.domain, now));
+        Message {
+            listener: self.listener,
+            source: if self.sender.is_empty() { Source::Dsn } else { Source::Unauthenticated },
+            sender: self.sender,
+            sender_domain: self.sender_domain,
+            rcpt: self.recipient,
+            rcpt_domain: self.domain,
+            retry_num: pair.failures,
+            last_error: pair.last_error,
+            domain_failures: domain.failures,
+            domain_last_error: domain.last_error,
+            mx: None,
+            mx_last_error: None,
+            remote_ip: None,
+            local_ip: None,
+        }
+    }
+}
+
+impl Reached {
+    /// Whether a message for another recipient of the domain goes the same way.
+    pub(super) fn suits(&self, means: &Means, errand: &Errand<'_>) -> bool {
+        let now = SystemTime::now();
+        let message = Message {
+            mx: Some(&self.mx),
+            mx_last_error: Some(means.store.host(&self.mx, now).last_error),
+            remote_ip: Some(self.at.ip()),
+            local_ip: Some(self.own),
+            ..errand.message(means, now)
+        };
+        means.queue.tls.choose(&message) == Some(&self.strategy)
+    }
+}
+
+/// Finds a server for a recipient, and waits for it no longer than its sender does.
+///
+/// # Errors
+/// Why there is none.
+pub(super) async fn reach(means: &Means, errand: &Errand<'_>) -> Result<Reached, NoWay> {
+    means.store.settled().await;
+    let limit = means.times.reach;
+    let mut walk = Walk { means, scout: means.scout(), errand, places: Vec::new(), tried: 0 };
+    let found = match timeout(limit, walk.go()).await {
+        Ok(found) => found,
+        Err(_) => {
+            let answer = Obstacle::Unreachable.answer(&format!("no time is left after {} s", limit.as_secs()));
+            Err(NoWay { answer, last_error: LastError::Timeout })
+        }
+    };
+    if let Err(no_way) = &found {
+        means.store.domain_failed(errand.domain, no_way.last_error, SystemTime::now());
+    }
+    found
+}
+
+/// The way from host to host.
+struct Walk<'a> {
+    means: &'a Means,
+    scout: Scout<'a, Dns>,
+    errand: &'a Errand<'a>,
+    /// What it takes up.
+    places: Vec<Place>,
+    /// Addresses so far.
+    tried: usize,
+}
+
+impl Walk<'_> {
+    async fn go(&mut self) -> Result<Reached, NoWay> {
+        let limits = self.means.queue.limits;
+        let domain = Kind::Domain(self.errand.domain.to_owned());
+        for (kind, most) in [(Kind::All, limits.sessions), (domain, limits.domain)] {
+            let place = self.place(kind, most).await?;
+            self.places.push(place);
+        }
+        let message = self.errand.message(self.means, SystemTime::now());
+        let destination = self.scout.destination(self.errand.domain, &message).await;
+        let destination = destination.map_err(|why| self.unroutable(&why))?;
+        let mut last = None;
+        for exchange in &destination.route.exchanges {
+            match self.host(&destination, exchange, &message).await {
+                Ok(reached) => return Ok(reached),
+                // What has failed before it may be there again tomorrow.
+                Err(Missed::Domain(no_way)) => return Err(last.unwrap_or(no_way)),
+                Err(Missed::Host(no_way) | Missed::Address(no_way)) => last = Some(no_way),
+            }
+            if self.tried >= MOST_ADDRESSES {
+                break;
+            }
+        }
+        Err(last.unwrap_or_else(no_address))
+    }
+
+    async fn place(&self, kind: Kind, most: usize) -> Result<Place, NoWay> {
+        let what = kind.to_string();
+        let place = self.means.places.take(kind, most, self.means.times.place).await;
+        place.ok_or_else(|| NoWay {
+            answer: Obstacle::LocalLimit.answer(&format!("{most} sessions {what}")),
+            last_error: LastError::Concurrency,
+        })
+    }
+
+    async fn host(
+        &mut self,
+        destination: &Destination,
+        exchange: &Exchange,
+        message: &Message<'_>,
+    ) -> Result<Reached, Missed> {
+        let past = self.means.store.host(&exchange.name, SystemTime::now());
+        let message = Message { mx: Some(&exchange.name), mx_last_error: Some(past.last_error), ..message.clone() };
+        let prospect = match self.scout.prospect(destination, exchange, &message).await {
+            Ok(prospect) => prospect,
+            Err(fault) => {
+                let answer = obstacle_of(&fault).answer(&format!("{}: {fault}", exchange.name));
+                let no_way = NoWay { answer, last_error: LastError::Dns };
+                self.pass_by(&exchange.name, None, &no_way);
+                return Err(if fault.is_the_end() { Missed::Domain(no_way) } else { Missed::Host(no_way) });
+            }
+        };
+        self.may_be_sent_to(destination, &prospect, &message)?;
+        let mut last = None;
+        for ip in &prospect.host.addresses {
+            if self.tried >= MOST_ADDRESSES {
+                break;
+            }
+            self.tried += 1;
+            let message = Message { remote_ip: Some(*ip), ..message.clone() };
+            match self.address(destination, &prospect, &message, SocketAddr::new(*ip, PORT)).await {
+                Err(Missed::Address(no_way)) => last = Some(no_way),
+                reached => return reached,
+            }
+        }
+        Err(Missed::Host(last.unwrap_or_else(no_address)))
+    }
+
+    /// Whether any strategy that may hold lets mail go to the host: otherwise it is not connected to.
+    fn may_be_sent_to(
+        &self,
+        destination: &Destination,
+        prospect: &Prospect,
+        message: &Message<'_>,
+    ) -> Result<(), Missed> {
+        let possible = self.means.queue.tls.possible(message);
+        let all: Vec<_> = possible.into_iter().map(|strategy| prospect.judge(destination, strategy)).collect();
+        match all.first() {
+            Some(judged) if !all.iter().any(Judged::may_send) => self.permitted(judged, None),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a verdict lets mail go to the host.
+    fn permitted(&self, judged: &Judged<'_>, ip: Option<IpAddr>) -> Result<(), Missed> {
+        let (refusal, missed): (_, fn(NoWay) -> Missed) = match &judged.verdict.decision {
+            Decision::Send(_) => return Ok(()),
+            Decision::Skip(refusal) => (refusal, Missed::Host),
+            Decision::Delay(refusal) => (refusal, Missed::Domain),
+        };
+        tell_of_refusal(self.errand.session, judged, ip, refusal);
+        self.means.store.host_failed(judged.facts.host, refusal.last_error, SystemTime::now());
+        Err(missed(NoWay::from(refusal)))
+    }
+
+    async fn address(
+        &mut self,
+        destination: &Destination,
+        prospect: &Prospect,
+        message: &Message<'_>,
+        at: SocketAddr,
+    ) -> Result<Reached, Missed> {
+        let mx = &prospect.host.name;
+        let place = self.place(Kind::Host(at.ip()), self.means.queue.limits.host).await;
+        let place = place.map_err(|no_way| self.missed(mx, at.ip(), no_way))?;
+        let (stream, own) =
+            connect(self.means, mx, at).await.map_err(|refusal| self.missed(mx, at.ip(), NoWay::from(&refusal)))?;
+        let mut message = Message { local_ip: Some(own), ..message.clone() };
+        // With the connection everything is known.
+        let Some(strategy) = self.means.queue.tls.choose(&message) else { return Err(Missed::Host(no_address())) };
+        let mut judged = prospect.judge(destination, strategy);
+        self.permitted(&judged, Some(at.ip()))?;
+        let mut opened = Attempt::new(self.means, &judged, self.errand.session, at, own).open(stream).await;
+        for _ in 0..self.means.queue.immediate_retries {
+            let Err(refusal) = &opened else { break };
+            let Some(next) = self.scout.again(&judged, refusal, &message) else { break };
+            judged = next;
+            message = Message { retry_num: message.retry_num + 1, last_error: refusal.last_error, ..message };
+            opened = match connect(self.means, mx, at).await {
+                Ok((stream, own)) => Attempt::new(self.means, &judged, self.errand.session, at, own).open(stream).await,
+                Err(refusal) => Err(refusal),
+            };
+        }
+        match opened {
+            Ok(Opened { conversation, assurance }) => {
+                self.places.push(place);
+                let (places, strategy) = (std::mem::take(&mut self.places), strategy.clone());
+                Ok(Reached { conversation, mx: mx.clone(), at, own, assurance, strategy, _places: places })
+            }
+            Err(refusal) => {
+                self.means.store.host_failed(mx, refusal.last_error, SystemTime::now());
+                Err(Missed::Address(NoWay::from(&refusal)))
+            }
+        }
+    }
+
+    fn unroutable(&self, why: &Unroutable) -> NoWay {
+        let domain = self.errand.domain;
+        let answer = match why {
+            Unroutable::NoSuchDomain => Obstacle::NoSuchDomain.answer(domain),
+            Unroutable::NullMx => Obstacle::NullMx.answer(domain),
+            Unroutable::Lookup(error) => Obstacle::DnsError.answer(&format!("{domain}: {error}")),
+            Unroutable::Loop => Obstacle::Loop.answer(&format!("{domain} is this server's own")),
+        };
+        tell_of_none(self.errand.session, domain, "", None, &answer, LastError::Dns);
+        NoWay { answer, last_error: LastError::Dns }
+    }
+
+    /// An address that was not talked to.
+    fn missed(&self, mx: &str, ip: IpAddr, no_way: NoWay) -> Missed {
+        self.pass_by(mx, Some(ip), &no_way);
+        Missed::Address(no_way)
+    }
+
+    fn pass_by(&self, mx: &str, ip: Option<IpAddr>, no_way: &NoWay) {
+        tell_of_none(self.errand.session, self.errand.domain, mx, ip, &no_way.answer, no_way.last_error);
+        self.means.store.host_failed(mx, no_way.last_error, SystemTime::now());
+    }
+}
+
+impl From<&Refusal> for NoWay {
+    fn from(refusal: &Refusal) -> Self {
+        let text = format!("{} {}", refusal.enhanced, refusal.text);
+        Self { answer: Answer::told(refusal.code, &text), last_error: refusal.last_error }
+    }
+}
+
+fn no_address() -> NoWay {
+    NoWay { answer: Obstacle::NoAddress.answer(""), last_error: LastError::Dns }
+}
+
+fn obstacle_of(fault: &HostFault) -> Obstacle {
+    match fault {
+        HostFault::Lookup(_) => Obstacle::DnsError,
+        HostFault::NoAddress | HostFault::Local | HostFault::Name => Obstacle::NoAddress,
+        HostFault::Ourselves => Obstacle::Loop,
+    }
+}
