@@ -166,7 +166,7 @@ impl Server {
             let _inside = runtime.enter();
             Signals::new()
         };
-        let lasting = Lasting::default();
+        let lasting = Lasting::beside(runtime.handle().clone());
         let (built, warnings) = reload::load(path, &lasting, true).map_err(StartError::Configuration)?;
         reload::log(&warnings);
         descriptors::raise();

@@ -7,13 +7,18 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     acme::Answers,
-    config::{Config, Problems},
+    config::{self, Config, Problems},
     embedded,
     inbound::{backend::Pool, occupancy::Occupancy},
-    outbound,
+    outbound::{
+        self, Means,
+        dns::{self, Dns},
+        places::Places,
+    },
     proto::Protocol,
     tls::{CertStore, Certificates, ClientSide, Sources, TicketKeys},
 };
@@ -23,7 +28,7 @@ mod entry;
 mod sources;
 
 use entry::Parts;
-pub use entry::{Entry, Http, Mail, Service};
+pub use entry::{Entry, Http, Mail, Relay, Service};
 
 /// The configuration in force, ready for use. A session takes its [`Entry`] at accept and keeps it.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Snapshot {
     /// The certificates that handshakes choose from; they are swapped inside.
     pub certificates: Arc<CertStore>,
     entries: BTreeMap<String, Arc<Entry>>,
+    /// MTA-STS policies are kept fresh, where mail is carried.
+    _fresh: Option<Beside>,
 }
 
 /// What outlives snapshots: a reload changes settings, not what has happened so far.
@@ -42,6 +49,11 @@ pub struct Lasting {
     pub answers: Arc<Answers>,
     /// What is remembered of mail on its way out; it has a file where a listener relays.
     pub remembered: outbound::store::Store,
+    /// Where what nobody waits for runs; without it no mail is carried.
+    control: Option<Handle>,
+    /// Sessions with other servers.
+    places: Arc<Places>,
+    resolver: Mutex<Option<Watched>>,
     tickets: TicketKeys,
     store: embedded::Store,
     occupancies: Mutex<HashMap<String, Arc<Occupancy>>>,
@@ -49,11 +61,47 @@ pub struct Lasting {
     pools: Mutex<HashMap<(String, Protocol), Arc<Pool>>>,
 }
 
+/// Resolvers that are tested from time to time, for as long as this is there.
+#[derive(Debug)]
+struct Watched {
+    settings: dns::Settings,
+    dns: Arc<Dns>,
+    _watch: Beside,
+}
+
+/// What is done beside everything else, for as long as this is there.
+#[derive(Debug)]
+struct Beside(AbortHandle);
+
+impl Beside {
+    fn begin(control: &Handle, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(control.spawn(work).abort_handle())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Watched {
+    fn new(settings: dns::Settings, control: &Handle) -> Self {
+        let dns = Arc::new(Dns::new(settings.clone()));
+        let watching = dns.clone();
+        let watch = Beside::begin(control, async move { watching.watch().await });
+        Self { settings, dns, _watch: watch }
+    }
+}
+
 impl Default for Lasting {
     fn default() -> Self {
         Self {
             answers: Arc::default(),
             remembered: outbound::store::Store::default(),
+            control: None,
+            places: Arc::default(),
+            resolver: Mutex::default(),
             tickets: TicketKeys::default(),
             store: embedded::Store::new("localhost"),
             occupancies: Mutex::default(),
@@ -63,9 +111,25 @@ impl Default for Lasting {
 }
 
 impl Lasting {
+    /// Of a process whose work that nobody waits for is done by `control`.
+    #[must_use]
+    pub fn beside(control: Handle) -> Self {
+        Self { control: Some(control), ..Self::default() }
+    }
+
     fn occupancy(&self, listener: &str) -> Arc<Occupancy> {
         let mut all = self.occupancies.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(listener.to_owned()).or_default().clone()
+    }
+
+    /// Asks the resolvers of the configuration; the same as before, as long as they are.
+    fn dns(&self, resolver: &config::Resolver, control: &Handle) -> Arc<Dns> {
+        let settings = dns::Settings::of(resolver);
+        let mut last = self.resolver.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(watched) if watched.settings == settings => watched.dns.clone(),
+            _ => last.insert(Watched::new(settings, control)).dns.clone(),
+        }
     }
 
     fn pool(&self, backend: &str, protocol: Protocol) -> Arc<Pool> {
@@ -102,16 +166,21 @@ impl Snapshot {
         check::check(&config, &certificates, problems);
         let certificates = Arc::new(CertStore::new(certificates));
         let clients = clients(&config, problems);
+        let means = means(&config, lasting, problems);
         let mut entries = BTreeMap::new();
         for (id, at, made) in
-            (Parts { config: &config, certificates: &certificates, lasting, clients: &clients }).entries()
+            (Parts { config: &config, certificates: &certificates, lasting, clients: &clients, means: means.clone() })
+                .entries()
         {
             match made {
                 Ok(entry) => drop(entries.insert(id.to_owned(), Arc::new(entry))),
                 Err(error) => problems.error(at, &format!("server.listener.{id}.tls"), error.to_string(), ""),
             }
         }
-        let snapshot = Self { config, certificates, entries };
+        let fresh = means.filter(|_| !problems.fatal()).zip(lasting.control.as_ref());
+        let fresh =
+            fresh.map(|(means, control)| Beside::begin(control, means.policies.clone().keep_fresh(means.dns.clone())));
+        let snapshot = Self { config, certificates, entries, _fresh: fresh };
         (!problems.fatal()).then_some(Built { snapshot, sources })
     }
 
@@ -148,6 +217,21 @@ impl Snapshot {
     fn v6_only(&self, address: SocketAddr) -> bool {
         let mut all = self.entries.values().flat_map(|entry| &entry.bind);
         address.is_ipv6() && all.any(|other| other.is_ipv4() && other.port() == address.port())
+    }
+}
+
+/// What mail is carried with, where any is going to be.
+fn means(config: &Config, lasting: &Lasting, problems: &mut Problems) -> Option<Arc<Means>> {
+    let relay = config.relays.values().next()?;
+    let control = lasting.control.clone()?;
+    let (dns, places) = (lasting.dns(&config.resolver, &control), lasting.places.clone());
+    let lasting = outbound::Lasting { dns, store: lasting.remembered.clone(), places, control };
+    match Means::new(config, lasting) {
+        Ok(means) => Some(Arc::new(means)),
+        Err(what) => {
+            problems.error(&relay.at, "server.ca", what, "");
+            None
+        }
     }
 }
 

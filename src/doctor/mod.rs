@@ -53,7 +53,7 @@ pub fn examine(snapshot: &Snapshot, named: &[String]) -> Result<Report, String> 
 fn mail_of(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Mail>> {
     snapshot.entries().filter_map(|entry| match &entry.service {
         Service::Mail(mail) => Some(mail),
-        Service::Http(_) => None,
+        Service::Relay(_) | Service::Http(_) => None,
     })
 }
 

@@ -63,7 +63,7 @@ impl Means {
     pub fn new(config: &Config, lasting: Lasting) -> Result<Self, String> {
         let Lasting { dns, store, places, control } = lasting;
         let roots = roots_with_system(&config.server.ca)?;
-        let policies = Policies::new(roots, dns.clone(), Arc::default(), control)?;
+        let policies = Policies::new(roots, dns.clone(), store.clone(), control)?;
         Ok(Self {
             queue: config.queue.clone(),
             dns,

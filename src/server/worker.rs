@@ -26,6 +26,7 @@ use crate::{
         session,
     },
     net::{close, listen::Acceptor},
+    outbound,
     snapshot::{Bind, Entry, Service},
 };
 
@@ -223,6 +224,10 @@ fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World
             let _held = held;
             session::serve(stream, peer, mail, world, seat).await;
         }),
+        Service::Relay(relay) => task::spawn_local(async move {
+            let _held = held;
+            outbound::session::serve(stream, peer, relay, world).await;
+        }),
         Service::Http(http) => task::spawn_local(async move {
             let _held = held;
             http::serve(stream, peer, http, world).await;
@@ -242,6 +247,10 @@ fn refuse(
         Service::Mail(mail) => task::spawn_local(async move {
             let _held = held;
             session::refuse(stream, peer, mail, world, reason).await;
+        }),
+        Service::Relay(relay) => task::spawn_local(async move {
+            let _held = held;
+            outbound::session::refuse(stream, peer, relay, world, reason).await;
         }),
         Service::Http(http) => task::spawn_local(async move {
             let _held = held;

@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::Lasting;
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::{
     acme::Answers,
     config::{self, Challenge, Config, Position},
     inbound::{backend::Backend, blocklist::Blocklist, occupancy::Occupancy},
-    proto,
+    outbound::Means,
+    proto::{self, smtp::egress},
     tls::{self, CertStore, ClientSide, ServerSide},
 };
 
@@ -32,6 +35,7 @@ impl Entry {
     pub fn proxies(&self) -> &config::Proxies {
         match &self.service {
             Service::Mail(mail) => &mail.config.proxies,
+            Service::Relay(relay) => &relay.config.proxies,
             Service::Http(http) => &http.config.proxies,
         }
     }
@@ -41,7 +45,7 @@ impl Entry {
     pub fn crowded(&self) -> Option<Duration> {
         match &self.service {
             Service::Mail(mail) => mail.config.timeouts.crowded,
-            Service::Http(_) => None,
+            Service::Relay(_) | Service::Http(_) => None,
         }
     }
 
@@ -50,6 +54,7 @@ impl Entry {
     pub fn protection(&self) -> &config::Protection {
         match &self.service {
             Service::Mail(mail) => &mail.config.protection,
+            Service::Relay(relay) => &relay.config.protection,
             Service::Http(http) => &http.config.protection,
         }
     }
@@ -60,6 +65,8 @@ impl Entry {
 pub enum Service {
     /// Mail on its way to a backend.
     Mail(Arc<Mail>),
+    /// Mail on its way to other servers.
+    Relay(Arc<Relay>),
     /// Answers to the authorities that validate over HTTP.
     Http(Arc<Http>),
 }
@@ -77,6 +84,19 @@ pub struct Mail {
     pub backend: Arc<Backend>,
     /// Where its clients must not stand.
     pub blocklist: Option<Arc<Blocklist>>,
+}
+
+/// A listener for mail that is to be carried to the servers of its recipients.
+#[derive(Debug)]
+pub struct Relay {
+    /// What the file says.
+    pub config: config::RelayListener,
+    /// What its machine is told.
+    pub settings: Arc<egress::Settings>,
+    /// Its handshakes; `None` where TLS is off.
+    pub tls: Option<ServerSide>,
+    /// What mail is carried with; `None` where nothing is going to be served.
+    pub means: Option<Arc<Means>>,
 }
 
 /// A listener for HTTP.
@@ -97,6 +117,8 @@ pub(super) struct Parts<'a> {
     pub(super) lasting: &'a Lasting,
     /// For each backend with TLS, by its id.
     pub(super) clients: &'a BTreeMap<String, Arc<ClientSide>>,
+    /// What mail is carried with, where that is going to be done.
+    pub(super) means: Option<Arc<Means>>,
 }
 
 /// An entry with its place in the file, or why it cannot be had.
@@ -110,8 +132,10 @@ impl<'a> Parts<'a> {
             let backend = self.config.backends.get(&listener.backend)?;
             Some((&*listener.id, &listener.at, self.mail(listener, backend.clone())))
         });
+        let relays = self.config.relays.values();
+        let relays = relays.map(|listener| (&*listener.id, &listener.at, self.relay(listener)));
         let http = self.config.http.values();
-        mail.chain(http.map(|listener| (&*listener.id, &listener.at, self.http(listener))))
+        mail.chain(relays).chain(http.map(|listener| (&*listener.id, &listener.at, self.http(listener))))
     }
 
     fn mail(&self, listener: &config::Listener, backend: Arc<config::Backend>) -> Result<Entry, rustls::Error> {
@@ -135,6 +159,34 @@ impl<'a> Parts<'a> {
             config: listener.clone(),
         };
         Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Mail(Arc::new(mail))))
+    }
+
+    fn relay(&self, listener: &config::RelayListener) -> Result<Entry, rustls::Error> {
+        let hostname = &self.config.server.hostname;
+        let tls = match &listener.tls {
+            Some(tls) if !tls.implicit && listener.require => egress::Tls::Required,
+            Some(tls) if !tls.implicit => egress::Tls::Optional,
+            _ => egress::Tls::Off,
+        };
+        let settings = egress::Settings {
+            protocol: listener.protocol,
+            hostname: hostname.clone(),
+            limits: listener.limits,
+            largest: listener.largest,
+            bare_newline: listener.bare_newline,
+            smtp_utf8: listener.smtp_utf8,
+            recipients: listener.recipients,
+            tls,
+            require_tls: listener.tls.is_some(),
+            loops: egress::Loops { received: MOST_RECEIVED, own: MOST_OWN, token: token(hostname) },
+        };
+        let relay = Relay {
+            settings: Arc::new(settings),
+            tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
+            means: self.means.clone(),
+            config: listener.clone(),
+        };
+        Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Relay(Arc::new(relay))))
     }
 
     fn http(&self, listener: &config::HttpListener) -> Result<Entry, rustls::Error> {
@@ -164,4 +216,16 @@ impl<'a> Parts<'a> {
         let challenges = (tls.implicit && is_asked).then(|| self.lasting.answers.tls.clone());
         ServerSide::new(tls, applications, self.certificates.clone(), challenges, tickets).map(Some)
     }
+}
+
+/// How many servers a message may have come through (RFC 5321 §6.3: at least 100 is for those who have no other sign).
+const MOST_RECEIVED: usize = 100;
+
+/// How often it may have come through this one: the second time it is on a circle.
+const MOST_OWN: usize = 2;
+
+/// What a gateway of this name marks its trace fields with: the same after every start, and for all of a fleet.
+fn token(hostname: &str) -> String {
+    let digest = digest(&SHA256, format!("mailward {hostname}").as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,7 +4,6 @@ use crate::{
     config::{
         file::File,
         findings::{Findings, Key},
-        later,
         resolve::Plan,
     },
     proto::{Protocol, smtp::BareNewline},
@@ -26,9 +25,6 @@ pub(super) fn check(plan: &Plan<'_>, file: &File, found: &mut Findings) {
     if let Some(service) = plan.service.filter(|_| !plan.is_relay) {
         found.error(relay, format!("means nothing on {}", service.name()), "it is for lmtp and smtp");
         return;
-    }
-    if let Some(what) = later::key(&relay.path) {
-        found.error(relay, later::not_yet(what), later::LEAVE_OUT);
     }
     for key in keys_of_backends(plan) {
         found.error(key, "means nothing where relay = true", "take it out");
