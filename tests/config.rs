@@ -12,7 +12,7 @@ use mailward::{
     config::{
         self, Address, Backend, CertificateSource, Challenge, Check, Cipher, Config, DnsProvider, Dnsbl, Dnssec, Exec,
         Families, Group, Identity, KeyType, Listener, NameServers, Problems, Protection, QueueLimits, Rfc2136,
-        TlsVersion, TsigAlgorithm,
+        Severity, TlsVersion, TsigAlgorithm,
     },
     policy::{
         balance::Order,
@@ -589,7 +589,7 @@ fn without_a_word_of_strategies_there_are_two_and_a_ladder() {
 }
 
 #[test]
-fn a_strategy_is_what_its_table_says() {
+fn rows_35_and_57_a_strategy_is_what_its_table_says() {
     let config = good("strategies.toml");
     let strict = strategy(&config, "strict");
     assert_eq!([strict.dane, strict.mta_sts, strict.starttls], [Requirement::Require; 3]);
@@ -612,7 +612,7 @@ fn a_strategy_is_what_its_table_says() {
 }
 
 #[test]
-fn a_time_that_a_sender_would_not_wait_is_cut() {
+fn row_55_a_time_that_a_sender_would_not_wait_is_cut() {
     let strict = strategy(&good("strategy-warnings.toml"), "strict");
     assert_eq!((strict.tls_timeout, strict.mta_sts_timeout), (seconds(30), seconds(20)));
 }
@@ -657,7 +657,7 @@ fn documented(example: &str) -> (Config, Vec<String>) {
 }
 
 #[test]
-fn the_examples_of_the_documents_on_single_settings_load_unchanged() {
+fn rows_51_to_55_72_75_79_and_81_the_examples_of_the_documents_on_single_settings_load_unchanged() {
     use Requirement::{Disable, Optional, Require};
     let table: [(&str, &str, [Requirement; 3], bool); 9] = [
         ("[queue.tls.secure]\ndane = \"require\"\n", "secure", [Require, Optional, Optional], false),
@@ -688,8 +688,121 @@ fn the_examples_of_the_documents_on_single_settings_load_unchanged() {
     }
 }
 
+/// What is said of an example that is refused, the first thing of it.
+fn refused(example: &str) -> String {
+    let minimal = fs::read_to_string(fixtures("good").join("minimal.toml")).unwrap();
+    let problems = config::parse(&format!("{minimal}{example}"), Path::new("proxy.toml")).expect_err(example);
+    let first = problems.0.iter().find(|problem| problem.severity == Severity::Error).unwrap();
+    format!("{}: {}", first.key, first.what)
+}
+
 #[test]
-fn the_ladder_of_the_documents_loads_warns_and_works() {
+fn row_35_an_id_with_one_key_is_a_strategy_and_its_rule_finds_it() {
+    let example = "[queue.tls.partner]\nmta-sts = \"require\"\n[queue.tls.legacy]\nstarttls = \"disable\"\n\
+                   [queue.strategy]\ntls = [{ if = \"rcpt_domain == 'partner.example'\", then = \"'partner'\" }, \
+                   { else = \"'legacy'\" }]\n";
+    let (config, warnings) = documented(example);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let of = |rcpt_domain| {
+        let facts = Facts { rcpt_domain, ..first_attempt() };
+        let strategy = config.queue.tls.choose(&facts).unwrap();
+        [strategy.dane, strategy.mta_sts, strategy.starttls]
+    };
+    assert_eq!(of("partner.example"), [Requirement::Optional, Requirement::Require, Requirement::Optional]);
+    assert_eq!(of("other.example"), [Requirement::Optional, Requirement::Optional, Requirement::Disable]);
+}
+
+#[test]
+fn row_36_a_strategy_is_chosen_by_a_list_or_by_its_id_alone() {
+    let table = "[queue.tls.strict]\ndane = \"require\"\n[queue.strategy]\n";
+    let always = documented(&format!("{table}tls = \"'strict'\"\n")).0;
+    assert_eq!(chosen(&always.queue.tls, &first_attempt()), "strict");
+    let list = "tls = [{ if = \"listener == 'nobody'\", then = \"'default'\" }, { else = \"'strict'\" }]\n";
+    assert!(refused(&format!("{table}{list}")).contains("'nobody' is no listener with relay = true"));
+    let list = list.replace("listener == 'nobody'", "source == 'dsn'");
+    let by_rule = documented(&format!("{table}{list}")).0;
+    assert_eq!(chosen(&by_rule.queue.tls, &first_attempt()), "strict");
+    assert_eq!(chosen(&by_rule.queue.tls, &Facts { source: Source::Dsn, ..first_attempt() }), "default");
+    let unknown = refused(&format!("{table}tls = \"'stirct'\"\n"));
+    assert_eq!(unknown, "queue.strategy.tls: there is no strategy 'stirct'");
+    let bare = refused(&format!("{table}tls = [{{ if = \"true\", then = \"strict\" }}, {{ else = \"'default'\" }}]\n"));
+    assert_eq!(bare, "queue.strategy.tls.then: 'strict' is no text");
+}
+
+#[test]
+fn row_62_a_list_of_rules_has_one_else_at_its_end_and_a_then_for_each_if() {
+    let rule = "{ if = \"retry_num > 0\", then = \"'invalid-tls'\" }";
+    let otherwise = "{ else = \"'default'\" }";
+    for (rules, wrong) in [
+        (rule.to_owned(), "has no else"),
+        (format!("{otherwise}, {otherwise}"), "has an else before the end"),
+        (format!("{otherwise}, {rule}"), "has an else before the end"),
+        (format!("{{ then = \"'default'\" }}, {otherwise}"), "has a then without an if"),
+        (format!("{{ if = \"retry_num > 0\" }}, {otherwise}"), "has an if without a then"),
+    ] {
+        let said = refused(&format!("[queue.strategy]\ntls = [{rules}]\n"));
+        assert!(said.starts_with(&format!("queue.strategy.tls: {wrong}")), "{rules}: {said}");
+    }
+}
+
+/// Every way to write a requirement, and what it is.
+const REQUIREMENTS: [(&str, Requirement); 8] = [
+    ("\"optional\"", Requirement::Optional),
+    ("\"require\"", Requirement::Require),
+    ("\"required\"", Requirement::Require),
+    ("\"disable\"", Requirement::Disable),
+    ("\"disabled\"", Requirement::Disable),
+    ("\"none\"", Requirement::Disable),
+    ("\"false\"", Requirement::Disable),
+    ("false", Requirement::Disable),
+];
+
+#[test]
+fn rows_46_and_72_to_80_each_requirement_has_its_spellings_the_older_keys_included() {
+    for section in ["queue.tls.default", "queue.outbound.tls"] {
+        for (at, key) in ["dane", "mta-sts", "starttls"].into_iter().enumerate() {
+            for (value, requirement) in REQUIREMENTS {
+                let default = strategy(&documented(&format!("[{section}]\n{key} = {value}\n")).0, "default");
+                let mut expected = [Requirement::Optional; 3];
+                expected[at] = requirement;
+                assert_eq!([default.dane, default.mta_sts, default.starttls], expected, "{section}.{key} = {value}");
+            }
+            for value in ["\"Require\"", "\"requires\"", "\"\"", "\"true\"", "true", "1"] {
+                let said = refused(&format!("[{section}]\n{key} = {value}\n"));
+                assert!(said.starts_with(&format!("{section}.{key}: ")), "{section}.{key} = {value}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_45_and_80_nothing_is_required_of_tls_that_is_switched_off() {
+    for section in ["queue.tls.default", "queue.outbound.tls"] {
+        for key in ["dane", "mta-sts"] {
+            let said = refused(&format!("[{section}]\nstarttls = \"disable\"\n{key} = \"require\"\n"));
+            assert!(
+                said.starts_with(&format!("{section}.{key}: cannot be required while {section}.starttls")),
+                "{said}"
+            );
+            let (config, _) = documented(&format!("[{section}]\nstarttls = \"disable\"\n{key} = \"optional\"\n"));
+            assert_eq!(strategy(&config, "default").starttls, Requirement::Disable);
+        }
+    }
+}
+
+#[test]
+fn row_98_optional_policies_with_required_starttls_load_together() {
+    for section in ["queue.tls.default", "queue.outbound.tls"] {
+        let example = format!("[{section}]\ndane = \"optional\"\nmta-sts = \"optional\"\nstarttls = \"require\"\n");
+        let (config, warnings) = documented(&example);
+        let default = strategy(&config, "default");
+        assert!(warnings.is_empty() && default.requires_tls(), "{warnings:?}");
+        assert_eq!([default.dane, default.mta_sts], [Requirement::Optional; 2]);
+    }
+}
+
+#[test]
+fn row_56_the_ladder_of_the_documents_loads_warns_and_works() {
     let example = r#"[queue.strategy]
 tls = [ { if = "retry_num > 0 && last_error == 'tls'", then = "'invalid-tls'" },
         { if = "retry_num > 1 && last_error == 'tls'", then = "'disable-tls'" },
@@ -730,7 +843,7 @@ starttls = "optional"
 }
 
 #[test]
-fn the_strict_example_of_the_documents_is_strict_for_one_host() {
+fn row_57_the_strict_example_of_the_documents_is_strict_for_one_host() {
     let example = r#"[queue.strategy]
 tls = [ { if = "mx == 'highly-secure.host.org'", then = "'high-security'" },
         { else = "'default'" } ]

@@ -118,7 +118,7 @@ async fn security(dns: &Dns, name: &str) -> Result<Security, LookupError> {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_of_a_resolver_that_was_not_tested() {
+async fn d2_nothing_is_asked_of_a_resolver_that_was_not_tested() {
     let played = good!(Does::Vouches);
     let dns = dns(&[&played]);
     assert_eq!(dns.standings(), [(played.server.address, Standing::Untested)]);
@@ -141,7 +141,7 @@ async fn a_test_without_an_answer_leaves_mail_waiting_and_never_without_dane() {
 }
 
 #[tokio::test]
-async fn a_resolver_that_does_not_validate_is_believed_in_nothing() {
+async fn d2_a_resolver_that_does_not_validate_is_believed_in_nothing() {
     let echo = Played::start(|_| Does::Vouches).await;
     let deaf = Played::start(|name| if name == "probe.test" { Does::Answers } else { Does::Vouches }).await;
     let closed = Played::start(|name| if name == "probe.test" { Does::Refuses } else { Does::Vouches }).await;
@@ -244,7 +244,7 @@ async fn without_dnssec_nothing_is_tested_and_nothing_secure() {
 }
 
 #[test]
-fn a_resolver_of_the_file_is_trusted_on_this_machine_or_where_the_file_says_so() {
+fn d2_a_resolver_of_the_file_is_trusted_on_this_machine_or_where_the_file_says_so() {
     let servers = NameServers::Custom(vec!["127.0.0.1:53".parse().unwrap(), "192.0.2.1:5353".parse().unwrap()]);
     let of = |dnssec, dnssec_named| {
         let settings = Settings::of(&config::Resolver { servers: servers.clone(), dnssec, dnssec_named });

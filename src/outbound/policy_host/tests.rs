@@ -35,7 +35,7 @@ async fn m4_a_policy_is_got_from_its_one_place() {
 }
 
 #[tokio::test]
-async fn m4_nothing_but_200_is_a_policy_and_no_redirection_is_followed() {
+async fn m4_and_row_64_nothing_but_200_is_a_policy_and_no_redirection_is_followed() {
     for status in [201, 203, 204, 206, 301, 302, 304, 307, 308, 400, 404, 500, 503] {
         let location = format!("Location: https://{HOST}/.well-known/mta-sts.txt\r\n");
         let authority = authority();
@@ -59,7 +59,7 @@ async fn m4_what_is_served_as_something_else_than_text_is_none() {
 }
 
 #[tokio::test]
-async fn m4_more_than_64_kilobytes_are_too_much_however_they_come() {
+async fn m4_and_row_64_more_than_64_kilobytes_are_too_much_however_they_come() {
     let filler = |octets: usize| format!("{POLICY}x: {}", "y".repeat(octets - POLICY.len() - 3));
     assert!(fetch(right, answer("200 OK", "", &filler(LARGEST))).await.is_ok());
     assert_eq!(fetch(right, answer("200 OK", "", &filler(LARGEST + 1))).await, Err(Fault::TooLarge(LARGEST)));
@@ -81,7 +81,7 @@ async fn m4_half_an_answer_and_a_policy_that_is_none_are_told_apart() {
 }
 
 #[tokio::test]
-async fn m4_the_certificate_must_be_known_unexpired_and_have_the_name_among_its_dns_names() {
+async fn m4_and_row_64_the_certificate_must_be_known_unexpired_and_have_the_name_among_its_dns_names() {
     let good = || answer("200 OK", "", POLICY);
     let expired = fetch(|params| params.not_after = date_time_ymd(2001, 1, 1), good()).await;
     assert_eq!(expired, Err(Fault::Certificate(Untrusted::Expired)));

@@ -85,7 +85,7 @@ async fn first(scout: &Scout<'_, Table>, domain: &'static str) -> (Destination, 
 }
 
 #[tokio::test]
-async fn nothing_is_looked_up_that_no_strategy_wants() {
+async fn rows_39_and_42_nothing_is_looked_up_that_no_strategy_wants() {
     let neither = strategy("plain", |plain| {
         (plain.dane, plain.mta_sts) = (Requirement::Disable, Requirement::Disable);
     });
@@ -139,7 +139,7 @@ async fn m13_hosts_that_the_policy_does_not_list_stay_in_their_place_and_are_pas
 }
 
 #[tokio::test]
-async fn what_led_to_the_host_is_told_to_dane() {
+async fn d6_what_led_to_the_host_is_told_to_dane() {
     let mx_of = async |domain| {
         let (mx, _) = with(&built_in(), async |scout| first(scout, domain).await.0.route.next_hop().mx).await;
         mx

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn d14_a_record_is_usable_if_every_field_is_known_and_its_data_fits() {
+    fn d14_and_row_63_a_record_is_usable_if_every_field_is_known_and_its_data_fits() {
         let cases = [
             ((0, 0, 1, 32), Err(Unusable::Usage(0))),
             ((1, 1, 1, 32), Err(Unusable::Usage(1))),

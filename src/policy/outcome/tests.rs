@@ -102,7 +102,7 @@ fn starttls_that_is_not_there_is_a_failure_of_all_that_apply() {
 }
 
 #[test]
-fn certificates_fail_by_their_dates_their_names_or_their_issuer() {
+fn row_71_certificates_fail_by_their_dates_their_names_or_their_issuer() {
     let wrong = Untrusted::WrongName { expected: vec![HOST.into()], presented: vec!["other.example".into()] };
     let cases = [
         (Untrusted::Expired, "certificate-expired"),

@@ -41,7 +41,7 @@ fn before_mx() -> Facts<'static> {
 }
 
 #[test]
-fn a_condition_has_the_value_of_the_table() {
+fn rows_58_59_60_61_a_condition_has_the_value_of_the_table() {
     let table = [
         // Numbers.
         ("retry_num > 0", true),
@@ -120,6 +120,61 @@ fn a_condition_has_the_value_of_the_table() {
     for (text, value) in table {
         assert_eq!(read(text).holds(&facts()), Some(value), "{text}");
     }
+}
+
+#[test]
+fn row_58_retry_num_is_0_at_the_first_attempt_and_counts_on() {
+    for (text, values) in [
+        ("retry_num > 0", [false, true, true]),
+        ("retry_num > 1", [false, false, true]),
+        ("retry_num > 2", [false, false, false]),
+        ("retry_num == 0", [true, false, false]),
+        ("retry_num >= 1", [false, true, true]),
+    ] {
+        let holds = |retry_num| read(text).holds(&Facts { retry_num, ..facts() });
+        assert_eq!([0, 1, 2].map(holds), values.map(Some), "{text}");
+    }
+}
+
+#[test]
+fn row_59_each_word_for_an_error_is_of_that_error_alone() {
+    for error in LastError::ALL {
+        let condition = read(&format!("last_error == '{}'", error.name()));
+        for last_error in LastError::ALL.iter().copied() {
+            assert_eq!(condition.holds(&Facts { last_error, ..facts() }), Some(last_error == *error), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn row_60_a_host_is_that_host_and_no_other() {
+    let condition = read("mx == 'mx1.partner.example'");
+    for (mx, is_it) in [
+        ("mx1.partner.example", true),
+        ("MX1.PARTNER.EXAMPLE.", true),
+        ("mx2.partner.example", false),
+        ("partner.example", false),
+        ("a.mx1.partner.example", false),
+        ("mx1.partner.example.org", false),
+    ] {
+        assert_eq!(condition.holds(&Facts { mx: Some(mx), ..facts() }), Some(is_it), "{mx}");
+    }
+}
+
+#[test]
+fn row_61_both_sides_of_and_have_to_be_true_and_comparisons_come_before_it() {
+    for (retry_num, last_error, value) in [
+        (0, LastError::Tls, false),
+        (1, LastError::Dane, false),
+        (0, LastError::Dane, false),
+        (1, LastError::Tls, true),
+    ] {
+        for text in ["retry_num > 0 && last_error == 'tls'", "last_error == 'tls' && retry_num > 0"] {
+            assert_eq!(read(text).holds(&Facts { retry_num, last_error, ..facts() }), Some(value), "{text}");
+        }
+    }
+    // What decides alone, decides before the other side is known.
+    assert_eq!(read("retry_num > 9 && mx == 'a.example'").holds(&before_mx()), Some(false));
 }
 
 #[test]
@@ -280,7 +335,7 @@ fn chosen(strategies: &Strategies, retry_num: u64, last_error: LastError) -> &st
 }
 
 #[test]
-fn the_first_rule_that_is_true_counts() {
+fn rows_56_and_62_the_first_rule_that_is_true_counts() {
     let ladder = [
         ("retry_num > 1 && last_error == 'tls'", "disable-tls"),
         ("retry_num > 0 && last_error == 'tls'", INVALID_TLS),

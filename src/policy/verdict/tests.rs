@@ -324,6 +324,29 @@ fn row_40_optional_mta_sts_is_applied_where_there_is_a_policy_fetched_or_held() 
 }
 
 #[test]
+fn row_59_each_refusal_has_its_word() {
+    let (absent, shown) = (&danes()[0].1, Shown { pkix: Err(Untrusted::Expired), dane: None });
+    let required = |dane, mta_sts| strategy(dane, mta_sts, Requirement::Require, false);
+    let (optional, require) = (Requirement::Optional, Requirement::Require);
+    let word = |verdict: Verdict| match verdict.decision {
+        Decision::Skip(refusal) | Decision::Delay(refusal) => refusal.last_error.name(),
+        _ => panic!("{}", verdict.decision),
+    };
+    let of = |strategy: &TlsStrategy, dane: &Dane, sts: &Standing| verdict(strategy, MxOf::Secure, dane, sts);
+    assert_eq!(word(of(&required(optional, optional), &failed(), &Standing::Absent)), "dns");
+    assert_eq!(word(of(&required(require, optional), absent, &Standing::Absent)), "dane");
+    assert_eq!(word(of(&required(optional, require), absent, &Standing::Absent)), "mta-sts");
+    assert_eq!(word(of(&required(optional, optional), absent, &policy(Mode::Enforce, "other.example"))), "mta-sts");
+    let tls = of(&required(optional, optional), absent, &Standing::Absent);
+    for refusal in [tls.without_tls().unwrap_err(), tls.with_tls(&shown).unwrap_err(), tls.broken("it stalls")] {
+        assert_eq!(refusal.last_error.name(), "tls", "{refusal}");
+    }
+    let mismatch = Shown { pkix: Ok(HOST.into()), dane: Some(Err(Mismatch::NoMatch)) };
+    let dane = of(&required(optional, optional), &usable(), &Standing::Absent).with_tls(&mismatch).unwrap_err();
+    assert_eq!(dane.last_error.name(), "dane");
+}
+
+#[test]
 fn row_98_optional_policies_with_required_starttls_never_mean_plaintext() {
     let strict = strategy(Requirement::Optional, Requirement::Optional, Requirement::Require, false);
     for (_, mx) in MX {
@@ -382,7 +405,7 @@ fn rows_39_and_42_what_is_disabled_decides_nothing() {
 }
 
 #[test]
-fn rows_43_to_45_starttls_is_used_where_offered_required_or_left_out() {
+fn rows_43_44_and_45_starttls_is_used_where_offered_required_or_left_out() {
     let absent = Dane::Absent(Absence::NoRecords);
     let of = |starttls| {
         verdict(

@@ -10,7 +10,7 @@ use rustls::{
     ServerConfig, ServerConnection, SupportedProtocolVersion,
     crypto::aws_lc_rs::{default_provider, sign::any_supported_type},
     pki_types::PrivateKeyDer,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, ResolvesServerCertUsingSni},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -392,8 +392,16 @@ fn server(chain: Vec<Der>, key: &KeyPair, versions: &[&'static SupportedProtocol
 
 /// A handshake in memory; the client as it is at its end.
 fn shake(config: &Arc<ClientConfig>, name: ServerName<'static>, server: &Server) -> Result<ClientConnection, Error> {
+    shake_with(config, name, &server.config)
+}
+
+fn shake_with(
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    server: &Arc<ServerConfig>,
+) -> Result<ClientConnection, Error> {
     let mut client = ClientConnection::new(config.clone(), name)?;
-    let mut server = ServerConnection::new(server.config.clone())?;
+    let mut server = ServerConnection::new(server.clone())?;
     while client.is_handshaking() || server.is_handshaking() {
         let mut bytes = Vec::new();
         while client.wants_write() {
@@ -450,7 +458,7 @@ fn self_signed_server(versions: &[&'static SupportedProtocolVersion]) -> (Der, S
 }
 
 #[test]
-fn d23_the_right_certificate_with_another_key_fails_the_handshake() {
+fn d23_and_rows_48_and_63_the_right_certificate_with_another_key_fails_the_handshake() {
     for version in [&TLS12, &TLS13] {
         let (der, right) = self_signed_server(&[version]);
         let thief = server(vec![der.clone()], &KeyPair::generate().unwrap(), &[version]);
@@ -503,17 +511,81 @@ fn d21_the_server_is_asked_for_the_base_domain_or_else_its_mx_name() {
 }
 
 #[test]
-fn d21_nothing_below_tls_1_2_is_offered() {
+fn d21_of_several_certificates_a_server_shows_that_of_the_base_domain() {
+    let mut resolver = ResolvesServerCertUsingSni::new();
+    let mut one = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let der = params(name, &[name], nothing).self_signed(&key).unwrap().der().clone();
+        resolver.add(name, CertifiedKey::new(vec![der.clone()], signing_key(&key))).unwrap();
+        der
+    };
+    let (base, mx) = (one("base.example"), one(HOST));
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    let config = Arc::new(config);
+    let matches = |base: &str, der: &Der| {
+        let mut records = records(&[tlsa(3, 1, 1, der)]);
+        records.base = base.into();
+        let dane = Dane::Usable(records);
+        let facts = facts(&dane, &Standing::Absent);
+        let verdict = decide(&strategy(false), &facts);
+        let peers = peers(&[]);
+        let connection = shake_with(&peers.config, server_name(&facts).unwrap(), &config).unwrap();
+        peers.examine(&connection, &facts, &verdict, UnixTime::now()).permit.is_ok()
+    };
+    assert!(matches("base.example", &base) && matches(HOST, &mx));
+    assert!(!matches("base.example", &mx) && !matches(HOST, &base));
+}
+
+/// What a remote is sent first.
+fn hello() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut client = ClientConnection::new(peers(&[]).config, ServerName::try_from(HOST).unwrap()).unwrap();
     client.write_tls(&mut bytes).unwrap();
-    // RFC 8446 §4.2.1: supported_versions, with exactly these two.
-    let offered = [0, 43, 0, 5, 4, 3, 4, 3, 3];
-    assert!(bytes.windows(offered.len()).any(|window| window == offered));
+    bytes
 }
 
 #[test]
-fn m10_the_certificate_must_be_known_unexpired_and_for_the_mx_name() {
+fn d21_and_row_66_nothing_below_tls_1_2_is_offered() {
+    // RFC 8446 §4.2.1: supported_versions, with exactly these two.
+    let offered = [0, 43, 0, 5, 4, 3, 4, 3, 3];
+    assert!(hello().windows(offered.len()).any(|window| window == offered));
+}
+
+#[test]
+fn rows_67_68_69_and_70_nothing_that_is_out_of_date_is_offered() {
+    let hello = hello();
+    // RFC 8446 §4.1.2: behind the heads of record and message, the version and 32 random bytes, three lists.
+    let session = 5 + 4 + 2 + 32;
+    let suites = session + 1 + usize::from(hello[session]);
+    let compression = suites + 2 + usize::from(u16::from_be_bytes([hello[suites], hello[suites + 1]]));
+    let offered: Vec<_> = hello[suites + 2..compression].chunks(2).map(|pair| [pair[0], pair[1]]).collect();
+    // The last is no suite: it says that this client renegotiates nothing unawares (RFC 5746 §3.3).
+    let known = ["1302", "1301", "1303", "c02c", "c02b", "cca9", "c030", "c02f", "cca8", "00ff"];
+    let offered: Vec<_> = offered.iter().map(|[high, low]| format!("{high:02x}{low:02x}")).collect();
+    assert_eq!(offered, known);
+    for (class, suites) in [
+        ("RC4", &["0004", "0005", "c007", "c011"][..]),
+        ("DES and 3DES", &["0009", "000a", "0016", "c008", "c012"]),
+        ("EXPORT", &["0003", "0006", "0008", "0014"]),
+        ("CBC", &["002f", "0035", "003c", "c009", "c013", "c023", "c027"]),
+        ("without forward secrecy", &["009c", "009d", "c09c"]),
+        ("finite-field Diffie-Hellman", &["0033", "0039", "009e", "009f", "ccaa"]),
+        ("Kerberos", &["001e", "001f", "0020"]),
+        ("without encryption, or without a certificate", &["0001", "0002", "003b", "0018", "006d"]),
+        ("a second attempt with a lower version (RFC 7507)", &["5600"]),
+    ] {
+        assert!(suites.iter().all(|suite| !offered.contains(&(*suite).to_owned())), "{class}");
+    }
+    // One method of compression, which is none.
+    assert_eq!(hello[compression..compression + 2], [1, 0]);
+}
+
+#[test]
+fn m10_and_row_47_the_certificate_must_be_known_unexpired_and_for_the_mx_name() {
     let root = authority("root", None, nothing);
     let stranger = authority("stranger", None, nothing);
     let of = |parent: &Authority, names: &[&str], tweak: Tweak| {
