@@ -4,8 +4,10 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_ecdsa_type};
 use rustls::pki_types::pem::PemObject as _;
@@ -14,7 +16,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
-use support::{Authority, Kind, Ran, World, run};
+use support::{Authority, Issued, Kind, MailHosts, Ran, Said, World, run};
 
 /// What a configuration needs, whoever asks. mailward believes in the world's authority too where `ca` is set.
 fn configuration(world: &World, ca: bool, more: &str) -> String {
@@ -88,7 +90,7 @@ const GOLDEN: [(&str, &str, &str); 12] = [
 ];
 
 #[test]
-fn each_golden_name_gets_its_verdict_postfix_agrees_and_no_envelope_is_sent() {
+fn d1_d6_d7_d9_to_d13_d22_each_golden_name_gets_its_verdict_postfix_agrees_and_no_envelope_is_sent() {
     let world = World::start();
     let sink = world.sink();
     for (domain, _, expected) in GOLDEN {
@@ -210,6 +212,178 @@ fn d6_d22_what_is_required_and_not_there_delays_mail() {
 }
 
 #[test]
+fn s5_hosts_are_connected_to_in_their_order_and_those_of_equal_preference_in_any() {
+    let world = World::start();
+    let [a, b, c] = World::OTHER_HOSTS;
+    let refuse = |said: &Said<'_>| said.command.is_empty().then_some("554 5.7.1 nobody is welcome");
+    let hosts = MailHosts::builder(&world).at(&World::OTHER_HOSTS).saying(refuse).start(&world);
+    let order = |domain: &str| {
+        hosts.forget();
+        let ran = probe(&world, &[domain]);
+        assert!(conclusion(&ran).starts_with("mail does not go: "));
+        hosts.order()
+    };
+    assert_eq!(order("order.insecure.test"), [a, b, c]);
+    // As one of the domain's hosts, a gateway passes its mail on only to those that are preferred to it.
+    assert_eq!(order("ours.insecure.test"), [a]);
+    assert_eq!(order("only-ours.insecure.test"), [""; 0]);
+    let mut firsts = [false, false];
+    // Chance alone would fail this one time in 2 to the power of 39.
+    for _ in 0..40 {
+        let equal = order("equal.insecure.test");
+        assert!(equal == [a, b, c] || equal == [b, a, c], "{equal:?}");
+        firsts[usize::from(equal[0] == b)] = true;
+        if firsts == [true, true] {
+            return;
+        }
+    }
+    panic!("it is always the same that comes first");
+}
+
+#[test]
+fn m13_no_host_is_left_out_beforehand_and_those_that_do_not_comply_make_way() {
+    let world = World::start();
+    let policy = "version: STSv1\nmode: enforce\nmx: stranger.insecure.test\nmx: mx.insecure.test\nmax_age: 86400\n";
+    let _policies = world.policy_host(&["three.insecure.test"], &[("three.insecure.test", 200, "text/plain", policy)]);
+    let hosts = MailHosts::builder(&world).at(&[World::OTHER_HOSTS[0], World::MAIL_HOST]).start(&world);
+    let believing = configuration(&world, true, "");
+    let ran = probe_by(&world, &believing, &["three.insecure.test"]);
+    assert_eq!(conclusion(&ran), "mail goes to mx.insecure.test: verified");
+    // The first is not listed, the second has another's certificate; each had its turn.
+    let names: Vec<_> = ["host a.", "host stranger.", "host mx."].iter().map(|host| ran.text().find(host)).collect();
+    assert!(names.is_sorted() && names[0].is_some(), "{names:?}");
+    assert!(ran.text().contains("the MTA-STS policy of three.insecure.test does not list a.insecure.test"));
+    let asked: Vec<_> = hosts.all().into_iter().filter_map(|visit| visit.tls).collect();
+    assert_eq!(asked, ["stranger.insecure.test", "mx.insecure.test"]);
+}
+
+#[test]
+fn d8_no_name_server_is_asked_for_records_that_would_not_count() {
+    let world = World::start();
+    let _sink = world.sink();
+    assert_eq!(conclusion(&probe(&world, &["odd.insecure.test"])), "mail goes to mx.odd.insecure.test: encrypted");
+    assert_eq!(world.refused(), 0);
+    let tlsa: Vec<_> = world.asked().into_iter().filter(|question| question.starts_with("TLSA")).collect();
+    assert_eq!(tlsa, [""; 0]);
+    // Whoever did ask would hear that it cannot be said.
+    let mut dig = world.namespace.command("dig");
+    run(dig.args(["+noall", "+comments", "_25._tcp.mx.odd.insecure.test", "TLSA"]), b"").prints("status: SERVFAIL");
+    assert!(world.refused() > 0);
+}
+
+#[test]
+fn d11_records_under_an_alias_that_is_vouched_for_count() {
+    let world = World::start();
+    let _sink = world.sink();
+    assert_eq!(conclusion(&probe(&world, &["shared.secure.test"])), "mail goes to mx.shared.secure.test: verified");
+    let mut finger = world.namespace.command("posttls-finger");
+    run(finger.args(["-c", "-l", "dane", "shared.secure.test"]), b"").prints("Verified TLS connection");
+}
+
+#[test]
+fn rows_39_and_42_what_is_disabled_is_not_looked_up() {
+    let world = World::start();
+    let _sink = world.sink();
+    let policies = world.policy_host(&["enforce.insecure.test"], &[("enforce.insecure.test", 500, "text/plain", "")]);
+    for (disabled, kind) in [("dane", "TLSA"), ("mta-sts", "TXT")] {
+        let strategy = format!(
+            "[queue.tls.default]\n{disabled} = \"disable\"\n[queue.tls.invalid-tls]\n{disabled} = \"disable\"\n"
+        );
+        let before = world.asked().len();
+        for domain in ["secure.test", "enforce.insecure.test"] {
+            probe_by(&world, &configuration(&world, true, &strategy), &[domain]).succeeds();
+        }
+        let asked = world.asked().split_off(before);
+        assert!(asked.iter().any(|question| question == "MX secure.test"), "{asked:?}");
+        assert!(asked.iter().all(|question| !question.starts_with(kind)), "{asked:?}");
+    }
+    // That was where DANE was disabled.
+    assert_eq!(policies.asked().len(), 1);
+}
+
+/// A strategy that takes no mail from a host without TLS, and one that would take any certificate there.
+const REQUIRED: &str = "[queue.tls.default]\nstarttls = \"require\"\n[queue.tls.invalid-tls]\nstarttls = \"require\"\n";
+
+/// A strategy that takes any certificate from the first attempt on.
+const LENIENT: &str = "[queue.tls.default]\nallow-invalid-certs = true\nstarttls = \"require\"\n";
+
+#[test]
+fn rows_47_48_54_and_81_a_certificate_that_is_not_valid_is_taken_where_that_is_allowed_alone() {
+    let world = World::start();
+    let name = "mx.insecure.test";
+    let expired = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    for (certificate, why) in [
+        (Issued::self_signed(&[name]), "the certificate is not trusted"),
+        (world.authority.issue_with(&[name], Kind::Ecdsa, expired), "the certificate has expired"),
+        (world.authority.issue(&["other.test"], Kind::Ecdsa), "the certificate is for other.test, and not for"),
+    ] {
+        let _sink = world.sink_showing(&certificate, &[]);
+        let believing = |more: &str| configuration(&world, true, more);
+        let strict = believing("[queue.tls.strict]\nstarttls = \"require\"\n[queue.strategy]\ntls = \"'strict'\"\n");
+        let refused = conclusion(&probe_by(&world, &strict, &["insecure.test"]));
+        assert!(refused.starts_with(&format!("mail does not go: 451 4.7.5 {name}: {why}")), "{refused}");
+        let taken = probe_by(&world, &believing(LENIENT), &["insecure.test"]);
+        assert_eq!(conclusion(&taken), format!("mail goes to {name}: encrypted"));
+        assert!(taken.text().contains(&format!("by the roots: {why}")), "what is wrong is told all the same");
+        // DANE is not weakened by it.
+        let dane = conclusion(&probe_by(&world, &believing(LENIENT), &["secure.test"]));
+        let refused = "mail does not go: 451 4.7.5 mx.secure.test: the certificate matches none of the TLSA records";
+        assert_eq!(dane, refused);
+    }
+}
+
+#[test]
+fn row_49_a_host_that_begins_no_handshake_is_given_up_in_time() {
+    let world = World::start();
+    let _sink = world.sink_with(&["--stalled"]);
+    let hasty = "[queue.tls.default]\ntimeout.tls = \"300ms\"\n[queue.tls.invalid-tls]\ntimeout.tls = \"300ms\"\n";
+    let begun = Instant::now();
+    let ran = probe_by(&world, &configuration(&world, false, hasty), &["nodane.secure.test"]);
+    let concluded = conclusion(&ran);
+    assert!(concluded.starts_with("mail does not go: 451 4.7.5 mx.nodane.secure.test: "), "{concluded}");
+    // The shortest of the other times on the way is 5 s.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn rows_66_67_68_and_70_a_host_that_knows_old_tls_alone_gets_no_mail_and_no_other_offer() {
+    let world = World::start();
+    let (ecdsa, rsa) = (&world.certificate, world.authority.issue(&["mx.insecure.test"], Kind::Rsa));
+    let parameters = world.scratch.join("dh.pem").display().to_string();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048", "-out", &parameters]);
+    run(&openssl, b"").succeeds();
+    let finite_field = ["--newest", "TLSv1_2", "--ciphers", "DHE-RSA-AES256-GCM-SHA384", "--dh", &parameters];
+    for (what, certificate, options) in [
+        ("TLS 1.1", ecdsa, &["--newest", "TLSv1_1"][..]),
+        ("TLS 1.0", ecdsa, &["--newest", "TLSv1"]),
+        ("CBC", ecdsa, &["--newest", "TLSv1_2", "--ciphers", "ECDHE-ECDSA-AES128-SHA256"]),
+        ("no forward secrecy", &rsa, &["--newest", "TLSv1_2", "--ciphers", "AES256-GCM-SHA384"]),
+        ("finite-field Diffie-Hellman", &rsa, &finite_field),
+    ] {
+        let sink = world.sink_showing(certificate, options);
+        // It is a server that old clients get along with.
+        let mut old = world.namespace.command("openssl");
+        old.args(["s_client", "-starttls", "smtp", "-connect", "10.53.0.25:25", "-cipher", "ALL:@SECLEVEL=0"]);
+        run(&old, b"QUIT\r\n").prints("Cipher is ").prints_no("Cipher is (NONE)");
+        let before = sink.heard().iter().filter(|verb| *verb == "STARTTLS").count();
+        let ran = probe_by(&world, &configuration(&world, true, REQUIRED), &["insecure.test", "--json"]);
+        let report = report(&ran);
+        let attempts = report["hosts"][0]["attempts"].as_array().expect("attempts");
+        for attempt in attempts {
+            let refusal = attempt["refusal"].as_str().unwrap_or_default();
+            assert!(refusal.starts_with("451 4.7.5 mx.insecure.test: "), "{what}: {attempt}");
+            let failure = &attempt["outcome"]["policies"][0]["failures"][0];
+            assert_eq!(failure["result-type"], "validation-failure", "{what}: {attempt}");
+        }
+        // One session for each strategy: a handshake that fails is not tried again with less.
+        let heard = sink.heard().iter().filter(|verb| *verb == "STARTTLS").count() - before;
+        assert_eq!((ran.code, heard), (Some(1), attempts.len()), "{what}");
+        assert!(!sink.heard().contains(&"MAIL".to_owned()));
+    }
+}
+
+#[test]
 fn d2_a_resolver_counts_where_it_is_trusted() {
     let world = World::start();
     let _sink = world.sink();
@@ -277,7 +451,7 @@ fn policy(mode: &str, mx: &str) -> String {
 }
 
 #[test]
-fn m4_m9_m10_m11_m12_a_policy_is_fetched_and_counts_as_its_mode_says() {
+fn m4_m9_m10_m11_m12_m15_a_policy_is_fetched_and_counts_as_its_mode_says() {
     let world = World::start();
     let _sink = world.sink();
     let (right, pattern) = (policy("enforce", "mx.insecure.test"), policy("enforce", "*.insecure.test"));
@@ -417,7 +591,7 @@ fn say(stream: &mut TcpStream, replies: &[&str]) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_host_that_breaks_off_is_told_of_and_one_that_refuses_tls_is_one_without() {
+fn rows_43_44_and_65_a_host_that_breaks_off_is_told_of_and_one_that_refuses_tls_is_one_without() {
     let world = World::start();
     let script = Arc::new(Mutex::new(Vec::new()));
     let played = script.clone();
@@ -442,6 +616,7 @@ fn a_host_that_breaks_off_is_told_of_and_one_that_refuses_tls_is_one_without() {
         ),
         (&[greeting, list, ""], "451 4.7.5 HOST: the server closed the connection"),
         (&[greeting, list, "220 go on\r\n", ""], "451 4.7.5 HOST: "),
+        (&[greeting, list, "220 go on\r\n", "this is no TLS\r\n"], "451 4.7.5 HOST: "),
         // Who does not know EHLO knows no TLS.
         (&[greeting, "502 what?\r\n", "221 bye\r\n"], "clear"),
         (&[greeting, list, "454 not now\r\n", "221 bye\r\n"], "clear"),

@@ -98,6 +98,14 @@ impl Authority {
 }
 
 impl Issued {
+    /// A certificate for these names that nobody but itself vouches for.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let (key, names) = (KeyPair::generate().expect("a key"), names.iter().map(ToString::to_string));
+        let params = CertificateParams::new(names.collect::<Vec<_>>()).expect("names");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+
     /// Writes `FILE.crt` and `FILE.key`.
     pub fn write(&self, scratch: &Scratch, file: &str) {
         scratch.write(&format!("{file}.crt"), &self.chain);

@@ -8,7 +8,7 @@ import ssl
 import threading
 
 
-def serve(stream: socket.socket, tls: ssl.SSLContext | None) -> None:
+def serve(stream: socket.socket, tls: ssl.SSLContext | None, stalled: bool) -> None:
     with stream:
         stream.sendall(b"220 sink ESMTP\r\n")
         lines = stream.makefile("rb")
@@ -19,6 +19,8 @@ def serve(stream: socket.socket, tls: ssl.SSLContext | None) -> None:
                 stream.sendall(b"250-sink\r\n250 STARTTLS\r\n" if tls else b"250 sink\r\n")
             elif verb == b"STARTTLS" and tls:
                 stream.sendall(b"220 go on\r\n")
+                if stalled:
+                    threading.Event().wait()
                 stream = tls.wrap_socket(stream, server_side=True)
                 lines = stream.makefile("rb")
             elif verb == b"QUIT":
@@ -28,9 +30,9 @@ def serve(stream: socket.socket, tls: ssl.SSLContext | None) -> None:
                 stream.sendall(b"250 ok\r\n")
 
 
-def session(stream: socket.socket, tls: ssl.SSLContext | None) -> None:
+def session(stream: socket.socket, tls: ssl.SSLContext | None, stalled: bool) -> None:
     try:
-        serve(stream, tls)
+        serve(stream, tls, stalled)
     except OSError:
         # A client that does not like the certificate goes away.
         pass
@@ -43,15 +45,26 @@ def main() -> None:
     arguments.add_argument("--certificate", required=True)
     arguments.add_argument("--key", required=True)
     arguments.add_argument("--clear", action="store_true", help="offer no STARTTLS")
+    arguments.add_argument("--newest", help="the newest version of TLS that it knows, such as TLSv1_1")
+    arguments.add_argument("--ciphers", help="the ciphers that it knows, in OpenSSL's words")
+    arguments.add_argument("--dh", help="a file of parameters for Diffie-Hellman")
+    arguments.add_argument("--stalled", action="store_true", help="begin no handshake")
     given = arguments.parse_args()
     tls = None
     if not given.clear:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(given.certificate, given.key)
+        if given.newest:
+            tls.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            tls.maximum_version = ssl.TLSVersion[given.newest]
+        if given.dh:
+            tls.load_dh_params(given.dh)
+        # OpenSSL itself would rather not know what is this old.
+        tls.set_ciphers((given.ciphers or "ALL") + ":@SECLEVEL=0")
     with socket.create_server((given.host, given.port)) as listener:
         print("ready", flush=True)
         while True:
-            threading.Thread(target=session, args=(listener.accept()[0], tls), daemon=True).start()
+            threading.Thread(target=session, args=(listener.accept()[0], tls, given.stalled), daemon=True).start()
 
 
 main()

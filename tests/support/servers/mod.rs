@@ -4,6 +4,7 @@ pub mod dovecot;
 pub mod exim;
 pub mod exim_server;
 pub mod front;
+pub mod mail_hosts;
 pub mod named;
 pub mod pebble;
 pub mod postfix;

@@ -2,9 +2,10 @@
 //!
 //! The zones are in `tests/fixtures/servers/world`. Below `test.` there is one of each kind: `secure.test` is signed
 //! and has a name for each case of DANE, `insecure.test` is not signed, `bogus.test` was changed behind its signatures.
-//! All mail hosts are at one address, where a [`Sink`] can be, and all hosts of MTA-STS policies at another, where a
-//! [`PolicyHost`] can be.
+//! Nearly all mail hosts are at one address, where a [`Sink`] can be, or the test's own [`MailHosts`](super::mail_hosts::MailHosts), and all hosts of
+//! MTA-STS policies at another, where a [`PolicyHost`] can be.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::template::fill;
 use crate::support::gateway::authority::Issued;
+use crate::support::gateway::talk::Talk;
 use crate::support::namespace::Namespace;
 use crate::support::process::supervised::Supervised;
 use crate::support::{Authority, Kind, Scratch, run};
@@ -22,7 +24,8 @@ use crate::support::{Authority, Kind, Scratch, run};
 #[derive(Debug)]
 pub struct World {
     // The servers are to end before what they run in.
-    _resolver: Supervised,
+    resolver: Supervised,
+    refuser: Supervised,
     _names: Supervised,
     /// Where everything of this world runs.
     pub namespace: Namespace,
@@ -42,8 +45,14 @@ impl World {
     /// Where it answers too.
     pub const LOOPBACK: &str = "127.0.0.1";
 
-    /// Where every mail host is.
+    /// Where every mail host is, but for those of [`Self::OTHER_HOSTS`].
     pub const MAIL_HOST: &str = "10.53.0.25";
+
+    /// Where `a.insecure.test`, `b.insecure.test` and `c.insecure.test` are.
+    pub const OTHER_HOSTS: [&str; 3] = ["10.53.0.27", "10.53.0.28", "10.53.0.29"];
+
+    /// Where the name server is that answers no question about TLSA records.
+    const REFUSER: &str = "10.53.0.3";
 
     /// Where every host of a policy is.
     pub const POLICY_HOST: &str = "10.53.0.26";
@@ -67,11 +76,40 @@ impl World {
         run(Command::new("sh").arg("sign.sh").current_dir(scratch.path()), b"").succeeds();
         let resolv_conf =
             scratch.write("resolv.conf", format!("nameserver {}\noptions edns0 trust-ad\n", Self::RESOLVER));
-        let addresses = ["10.53.0.1/24", "10.53.0.2/24", "10.53.0.25/24", "10.53.0.26/24"];
+        let addresses = ["10.53.0.1", Self::RESOLVER, Self::REFUSER, Self::MAIL_HOST, Self::POLICY_HOST].into_iter();
+        let addresses: Vec<_> = addresses.chain(Self::OTHER_HOSTS).map(|address| format!("{address}/24")).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
         let namespace = Namespace::new(&scratch, &addresses, &resolv_conf);
         let names = serve(&namespace, &scratch, "/usr/sbin/nsd", "nsd.conf", "10.53.0.1");
         let resolver = serve(&namespace, &scratch, "/usr/sbin/unbound", "unbound.conf", Self::RESOLVER);
-        Self { _resolver: resolver, _names: names, namespace, certificate, authority, scratch }
+        let mut refuser = python(&namespace, "refuser.py");
+        refuser.args(["--host", Self::REFUSER]);
+        let refuser = start_python(&refuser, &scratch, "refuser");
+        Self { resolver, refuser, _names: names, namespace, certificate, authority, scratch }
+    }
+
+    /// What the resolver was asked so far, whoever asked: `TYPE NAME`, the name without its last dot.
+    pub fn asked(&self) -> Vec<String> {
+        let output = self.resolver.output();
+        // [TIME] unbound[PROCESS:THREAD] info: CLIENT NAME. TYPE CLASS
+        let question = |line: &str| {
+            let words: Vec<_> = line.split_once(" info: ")?.1.split(' ').collect();
+            let [client, name, kind, "IN"] = words[..] else { return None };
+            client.parse::<IpAddr>().ok()?;
+            Some(format!("{kind} {}", name.strip_suffix('.')?))
+        };
+        output.lines().filter_map(question).collect()
+    }
+
+    /// How many questions reached the name server that answers none.
+    pub fn refused(&self) -> usize {
+        self.refuser.output().lines().filter(|line| line.starts_with("asked")).count()
+    }
+
+    /// A connection from where the world is.
+    #[track_caller]
+    pub fn talk(&self, address: SocketAddr) -> Talk {
+        self.namespace.inside(|| Talk::to(address))
     }
 
     /// Starts a mail server at [`Self::MAIL_HOST`] that shows [`Self::certificate`] after STARTTLS and delivers
@@ -82,11 +120,16 @@ impl World {
 
     /// Like [`Self::sink`], with these options of `sink.py`.
     pub fn sink_with(&self, options: &[&str]) -> Sink {
-        self.certificate.write(&self.scratch, "sink");
+        self.sink_showing(&self.certificate, options)
+    }
+
+    /// Like [`Self::sink_with`], with another certificate.
+    pub fn sink_showing(&self, certificate: &Issued, options: &[&str]) -> Sink {
+        certificate.write(&self.scratch, "sink");
         let mut command = self.python("sink.py", "sink");
         command.args(["--host", Self::MAIL_HOST, "--port", "25"]).args(options);
         let output = self.scratch.directory("sink").join("output");
-        Sink { _server: self.start_python(&command, "sink"), output }
+        Sink { _server: start_python(&command, &self.scratch, "sink"), output }
     }
 
     /// Starts an HTTPS server at [`Self::POLICY_HOST`] that has a certificate of [`Self::authority`] for the policy
@@ -104,24 +147,28 @@ impl World {
         let mut command = self.python("policies.py", "policies");
         command.args(["--host", Self::POLICY_HOST, "--port", "443", "--answers"]).arg(file);
         let output = self.scratch.directory("policies").join("output");
-        PolicyHost { _server: self.start_python(&command, "policies"), output }
+        PolicyHost { _server: start_python(&command, &self.scratch, "policies"), output }
     }
 
     fn python(&self, script: &str, certificate: &str) -> Command {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python").join(script);
-        let mut command = self.namespace.command("/usr/bin/python3");
+        let mut command = python(&self.namespace, script);
         let file = |kind: &str| self.scratch.join(&format!("{certificate}.{kind}"));
-        command.arg(script).arg("--certificate").arg(file("crt")).arg("--key").arg(file("key"));
+        command.arg("--certificate").arg(file("crt")).arg("--key").arg(file("key"));
         command
     }
+}
 
-    fn start_python(&self, command: &Command, name: &str) -> Supervised {
-        let directory = self.scratch.directory(name);
-        let output = directory.join("output");
-        Supervised::start(command, &directory, || {
-            std::fs::read_to_string(&output).is_ok_and(|text| text.contains("ready"))
-        })
-    }
+fn python(namespace: &Namespace, script: &str) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python").join(script);
+    let mut command = namespace.command("/usr/bin/python3");
+    command.arg(script);
+    command
+}
+
+fn start_python(command: &Command, scratch: &Scratch, name: &str) -> Supervised {
+    let directory = scratch.directory(name);
+    let output = directory.join("output");
+    Supervised::start(command, &directory, || std::fs::read_to_string(&output).is_ok_and(|text| text.contains("ready")))
 }
 
 /// A mail server that runs as long as the value lives.
