@@ -4,17 +4,22 @@ mod support;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mailward::outbound::dns::{Dns, Dnssec, Server, Settings};
 use mailward::outbound::policies::Policies;
 use mailward::outbound::store::Store;
-use mailward::policy::mta_sts::{Fault, Mode, Published, Standing};
-use support::{PolicyHost, World};
+use mailward::policy::mta_sts::{Fault, Known, Mode, Policy, Published, Standing};
+use serde_json::Value;
+use support::{Fake, Gateway, PolicyHost, Ran, Talk, World, eventually, plain};
 use tokio::runtime::{Builder, Handle};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a gateway takes mail.
+const LMTP: &str = "127.0.0.1:2424";
 
 /// Asks, where the world is, for the policy of a domain; `store` has what is known of it.
 fn find(world: &World, store: &Store, domain: &str, patience: Duration) -> (Published, Standing) {
@@ -101,4 +106,111 @@ fn m14_no_domain_above_is_asked_and_who_has_no_record_has_no_policy() {
     let (record, standing) = find(&world, &store, "bogus.test", PATIENCE);
     assert!(matches!((record, standing), (Published::Unknown(_), Standing::Unavailable(Fault::Record(_)))));
     assert_eq!(serving.asked(), [""; 0]);
+}
+
+/// A gateway that carries mail, where the world is.
+fn gateway(world: &World) -> Gateway {
+    let ca = world.scratch.join("ca.pem");
+    let server = format!(
+        "ca = [\"{}\"]\n[server.listener.lmtp]\nbind = \"{LMTP}\"\nprotocol = \"lmtp\"\nrelay = true",
+        ca.display()
+    );
+    Gateway::builder().under(&world.namespace.prefix()).server(&server).start()
+}
+
+/// What a sender is told of a recipient.
+fn told(world: &World, recipient: &str) -> String {
+    world.namespace.inside(|| {
+        let mut talk = Talk::to(LMTP.parse().expect("an address"));
+        talk.reply("220");
+        talk.send("LHLO sender.test\r\n").reply("250");
+        talk.ask("MAIL FROM:<alice@sender.test>", "250");
+        talk.send(format!("RCPT TO:<{recipient}>\r\n")).line()
+    })
+}
+
+/// A process that has taken over, and ends with this.
+struct Successor(String);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = Command::new("kill").args(["-s", "KILL", &self.0]).status();
+    }
+}
+
+#[track_caller]
+fn policy(gateway: &Gateway, arguments: &[&str]) -> Ran {
+    gateway.command(&[&["policy"], arguments].concat()).succeeds()
+}
+
+#[test]
+fn m7_a_policy_keeps_mail_back_over_restart_and_take_over_until_it_is_forgotten() {
+    let world = World::start();
+    let _sink = world.sink();
+    let text = "version: STSv1\nmode: enforce\nmx: other.test\nmax_age: 86400\n";
+    let serving =
+        world.policy_host(&["unlisted.insecure.test"], &[("unlisted.insecure.test", 200, "text/plain", text)]);
+    let mut gateway = gateway(&world);
+    let refused = || {
+        let told = told(&world, "bob@unlisted.insecure.test");
+        assert!(told.starts_with("451 4.7.5 ") && told.contains("does not list mx.insecure.test"), "{told}");
+    };
+    refused();
+    assert_eq!(serving.asked(), ["mta-sts.unlisted.insecure.test"]);
+    drop(serving);
+    refused();
+    gateway.signal("TERM");
+    gateway.start_again();
+    refused();
+    policy(&gateway, &["list"]).prints("unlisted.insecure.test\n  mode        enforce\n").prints("other.test");
+
+    gateway.signal("USR2");
+    let line = |line: &Value| line["message"] == "another process has taken over";
+    let _successor = Successor(gateway.log_line("a process that takes over", line)["process"].to_string());
+    refused();
+    policy(&gateway, &["forget", "Unlisted.insecure.test."]).prints("forgotten");
+    // RFC 8461 §3.3: where none can be had, mail goes as if there were none.
+    let told = told(&world, "bob@unlisted.insecure.test");
+    assert!(told.starts_with("250 "), "{told}");
+    policy(&gateway, &["list"]).prints("none is held").prints("1 time: the policy's host cannot be reached");
+    policy(&gateway, &["list", "--json"]).prints("\"times\": 1");
+}
+
+#[test]
+fn m8_what_the_process_before_has_left_is_fetched_anew_without_a_message() {
+    let world = World::start();
+    let mut gateway = gateway(&world);
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(0));
+    let store = open(&gateway.scratch.join("state"));
+    let days_ago = SystemTime::now() - Duration::from_secs(3 * 86_400);
+    let (mx, max_age) = (vec!["other.test".to_owned()], Duration::from_secs(7 * 86_400));
+    let text = Policy { mode: Mode::Testing, mx, max_age, lines: Vec::new() };
+    let held = Known::default().fetched(text, &Published::Id("0".into()), days_ago);
+    store.revise_policy("enforce.insecure.test", SystemTime::now(), |_| held);
+    wait(store.close());
+
+    let serving = host(&world, 200);
+    gateway.start_again();
+    let fresh = eventually(|| {
+        policy(&gateway, &["list"]).text().contains("mode        enforce\n  id          1\n").then_some(())
+    });
+    assert!(fresh.is_some(), "{}", policy(&gateway, &["list"]).text());
+    assert!(gateway.reload());
+    policy(&gateway, &["list"]).prints("enforce.insecure.test");
+    assert_eq!(serving.asked(), ["mta-sts.enforce.insecure.test"]);
+}
+
+#[test]
+fn the_file_is_there_once_a_listener_relays() {
+    let imap = Fake::start(|talk, _| plain::serve("imap", talk));
+    let gateway = Gateway::builder().implicit("imaps", "imap", imap.address()).start();
+    let file = gateway.scratch.join("state/outbound.redb");
+    assert!(gateway.reload() && !file.exists());
+    let relaying =
+        "[server.listener.lmtp]\nbind = \"127.0.0.1:0\"\nprotocol = \"lmtp\"\nrelay = true\n[server.listener.imaps]";
+    gateway.edit("[server.listener.imaps]", relaying);
+    assert!(gateway.reload());
+    assert!(eventually(|| file.exists().then_some(())).is_some());
 }

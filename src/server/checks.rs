@@ -1,4 +1,5 @@
-//! The tasks that look after backends' addresses, beside the control thread's own work.
+//! The tasks that look after what is known of other servers, beside the control thread's own work: backends' addresses are checked, and
+//! MTA-STS policies are fetched anew.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -6,15 +7,16 @@ use tokio::task::{AbortHandle, spawn};
 
 use crate::{
     net::dns::Resolver,
+    outbound::Means,
     snapshot::{Service, Snapshot},
 };
 
-/// The checks that the configuration in force asks for. They end when this is dropped.
+/// The tasks that the configuration in force asks for. They end when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Checks(Vec<AbortHandle>);
 
 impl Checks {
-    /// Begins to check what `snapshot` asks for. Needs to be inside a runtime.
+    /// Begins to do what `snapshot` asks for. Needs to be inside a runtime.
     pub(super) fn begin(snapshot: &Snapshot, resolver: &Resolver) -> Self {
         let mut seen = HashSet::new();
         let mut all = Vec::new();
@@ -26,8 +28,19 @@ impl Checks {
                 all.extend(checks.into_iter().map(|check| spawn(check).abort_handle()));
             }
         }
+        if let Some(means) = means(snapshot) {
+            all.push(spawn(means.policies.clone().keep_fresh(means.dns.clone())).abort_handle());
+        }
         Self(all)
     }
+}
+
+/// What mail is carried with, which all listeners share that relay.
+fn means(snapshot: &Snapshot) -> Option<&Means> {
+    snapshot.entries().find_map(|entry| match &entry.service {
+        Service::Relay(relay) => relay.means.as_deref(),
+        Service::Mail(_) | Service::Http(_) => None,
+    })
 }
 
 impl Drop for Checks {
