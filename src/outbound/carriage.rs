@@ -6,14 +6,17 @@
 //! same verdict.
 
 use std::{
+    future::poll_fn,
     net::IpAddr,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{
+    fan_out::FanOut,
     lane::{Ending, Lane},
     means::Means,
     reach::{Errand, NoWay, reach},
@@ -35,12 +38,13 @@ pub(super) struct Carriage {
     session: u64,
     listener: String,
     client: IpAddr,
-    /// Whether all recipients of a message share one reply (SMTP).
-    has_one_reply: bool,
+    manner: Manner,
+    fan_out: FanOut,
     /// The servers of this transaction.
     lanes: Vec<Lane>,
-    /// The recipients that were accepted, in their order, each with the place of its lane.
-    recipients: Vec<(Mailbox, usize)>,
+    /// The recipients that were accepted, in their order, each with the place of its lane. Without, it has the message, if it is
+    /// the one that is expected.
+    recipients: Vec<(Mailbox, Option<usize>)>,
     /// What the message was so far, as it came.
     body: Context,
     size: u64,
@@ -51,12 +55,33 @@ pub(super) struct Carriage {
     told: Option<Replies>,
 }
 
+/// What becomes of a message with several recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Each has a reply of its own (LMTP).
+    OneByOne,
+    /// One reply for all, who are in one domain (SMTP).
+    OneDomain,
+    /// One reply for all, wherever they are.
+    FanOut,
+}
+
 /// Answers to a message.
 #[derive(Debug)]
 struct Replies {
     sender: String,
     answers: Vec<(String, Reply)>,
     body: BodyDigest,
+}
+
+/// Does something for all lanes at once.
+async fn all<'l, F: Future<Output = ()>>(lanes: &'l mut [Lane], work: impl FnMut(&'l mut Lane) -> F) {
+    let mut under_way: Vec<_> = lanes.iter_mut().map(work).map(Box::pin).collect();
+    poll_fn(|cx| {
+        under_way.retain_mut(|work| work.as_mut().poll(cx).is_pending());
+        if under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// The sender of a transaction, as far as it matters here.
@@ -66,13 +91,15 @@ fn address(mail: &Mail) -> &str {
 
 impl Carriage {
     /// For a session that has sent nothing yet.
-    pub(super) fn new(means: Arc<Means>, session: u64, listener: &str, client: IpAddr, has_one_reply: bool) -> Self {
+    pub(super) fn new(means: Arc<Means>, session: u64, listener: &str, client: IpAddr, manner: Manner) -> Self {
+        let fan_out = FanOut::new(means.store.clone(), client);
         Self {
             means,
             session,
             listener: listener.to_owned(),
             client,
-            has_one_reply,
+            manner,
+            fan_out,
             lanes: Vec::new(),
             recipients: Vec::new(),
             body: Context::new(&SHA256),
@@ -102,6 +129,14 @@ impl Carriage {
             recipient: mailbox.address(),
             domain: &domain,
         };
+        if self.manner != Manner::OneByOne
+            && let Some(ending) = self.fan_out.recall(mail, mailbox)
+        {
+            if ending.answer.is_positive() {
+                self.recipients.push((mailbox.clone(), None));
+            }
+            return ending.answer;
+        }
         let ending = match self.ask(&means, &errand, mail, mailbox).await {
             Ok(ending) => ending,
             Err(NoWay { answer, last_error }) => Ending { answer, last_error },
@@ -128,12 +163,12 @@ impl Carriage {
             let reached = reach(means, errand).await?;
             self.lanes[place] = Lane::new(errand.domain.to_owned(), reached);
             ending = self.lanes[place].recipient(mail, mailbox).await;
-        } else if lane.is_full && !ending.answer.is_positive() && !self.has_one_reply {
+        } else if lane.is_full && !ending.answer.is_positive() && self.manner != Manner::OneDomain {
             place = self.open(means, errand).await?;
             ending = self.lanes[place].recipient(mail, mailbox).await;
         }
         if ending.answer.is_positive() {
-            self.recipients.push((mailbox.clone(), place));
+            self.recipients.push((mailbox.clone(), Some(place)));
         }
         Ok(ending)
     }
@@ -146,13 +181,12 @@ impl Carriage {
 
     /// A further lane.
     async fn open(&mut self, means: &Means, errand: &Errand<'_>) -> Result<usize, NoWay> {
-        if self.has_one_reply {
-            // Servers that have accepted nobody are none of the transaction's.
-            if self.recipients.is_empty() {
-                self.put_by();
-            } else {
+        if self.manner == Manner::OneDomain {
+            if self.recipients.iter().any(|(_, place)| place.is_some()) {
                 return Err(self.no_further(errand.domain));
             }
+            // Servers that have accepted nobody are none of the transaction's.
+            self.part();
         }
         let lane = match self.take_kept(means, errand) {
             Some(lane) => lane,
@@ -162,7 +196,7 @@ impl Carriage {
         Ok(self.lanes.len() - 1)
     }
 
-    /// Why a transaction with one reply has no further lane.
+    /// Why a transaction for one domain has no further lane.
     fn no_further(&self, domain: &str) -> NoWay {
         let own = self.lanes.iter().find(|lane| lane.domain == domain);
         match own.and_then(Lane::ending) {
@@ -188,13 +222,8 @@ impl Carriage {
     /// The refusal.
     pub(super) async fn data(&mut self, mail: &Mail) -> Result<(), Answer> {
         (self.body, self.size, self.began) = (Context::new(&SHA256), 0, Instant::now());
-        for lane in &mut self.lanes {
-            lane.data().await;
-        }
-        for lane in &mut self.lanes {
-            lane.go_ahead().await;
-        }
-        let ending = |(_, place): &(Mailbox, usize)| self.lanes[*place].ending().cloned();
+        all(&mut self.lanes, Lane::data).await;
+        let ending = |(_, place): &(Mailbox, Option<usize>)| self.lanes[(*place)?].ending().cloned();
         let Some(endings) = self.recipients.iter().map(ending).collect::<Option<Vec<_>>>() else { return Ok(()) };
         let Some(first) = endings.first().filter(|first| endings.iter().all(|other| other.answer == first.answer))
         else {
@@ -209,9 +238,10 @@ impl Carriage {
     pub(super) async fn carry(&mut self, came: &[u8], octets: &[u8]) {
         self.body.update(came);
         self.size += octets.len() as u64;
-        for lane in &mut self.lanes {
-            lane.carry(octets).await;
+        if let [lane] = &mut self.lanes[..] {
+            return lane.carry(octets).await;
         }
+        all(&mut self.lanes, |lane| lane.carry(octets)).await;
     }
 
     /// The transaction has come to nothing, or the message is refused: no server has it.
@@ -225,21 +255,19 @@ impl Carriage {
         let mut body = BodyDigest::default();
         body.copy_from_slice(digest.as_ref());
         let remembered = self.recall(address(mail), &body);
-        for lane in &mut self.lanes {
-            lane.finish().await;
+        all(&mut self.lanes, Lane::finish).await;
+        let endings = self.endings(mail, &body, &remembered);
+        let answers = match self.manner {
+            Manner::OneByOne => endings.iter().map(|ending| ending.answer.clone()).collect(),
+            Manner::OneDomain | Manner::FanOut => {
+                let all = self.recipients.iter().map(|(mailbox, _)| mailbox);
+                vec![self.fan_out.reply(mail, &all.zip(&endings).collect::<Vec<_>>(), &body).await]
+            }
+        };
+        if answers.iter().any(Answer::is_positive) {
+            self.told = Some(self.told(address(mail), &endings, body));
         }
-        for lane in &mut self.lanes {
-            lane.verdict().await;
-        }
-        let endings = self.endings(&remembered);
-        self.told = Some(self.told(address(mail), &endings, body));
         self.conclude(mail, &endings);
-        let mut answers: Vec<_> = endings.into_iter().map(|ending| ending.answer).collect();
-        if self.has_one_reply {
-            // Of one that is told for all, whoever does not have the message is the measure.
-            answers.sort_by_key(Answer::is_positive);
-            answers.truncate(1);
-        }
         answers
     }
 
@@ -256,22 +284,26 @@ impl Carriage {
     /// still needs it comes again without the others.
     fn recall(&mut self, sender: &str, body: &BodyDigest) -> Vec<Option<Reply>> {
         let now = SystemTime::now();
-        let recall = |(mailbox, _): &(Mailbox, usize)| {
+        let recall = |(mailbox, place): &(Mailbox, Option<usize>)| {
+            (*place)?;
             let envelope = Envelope { client: self.client, sender, recipient: mailbox.address() };
             self.means.store.recall(&envelope, body, now)
         };
         let remembered: Vec<_> = self.recipients.iter().map(recall).collect();
-        for ((_, place), _) in self.recipients.iter().zip(&remembered).filter(|(_, reply)| reply.is_some()) {
-            let answer = Obstacle::LocalLimit.answer("others of this message's recipients have it already");
-            self.lanes[*place].end(Ending { answer, last_error: LastError::None });
+        for ((_, place), reply) in self.recipients.iter().zip(&remembered) {
+            if let (Some(place), Some(_)) = (place, reply) {
+                let ending = Ending { answer: Obstacle::Divided.answer(""), last_error: LastError::None };
+                self.lanes[*place].end(ending);
+            }
         }
         remembered
     }
 
-    fn endings(&self, remembered: &[Option<Reply>]) -> Vec<Ending> {
-        let ending = |((_, place), reply): (&(Mailbox, usize), &Option<Reply>)| match reply {
-            Some(reply) => Ending { answer: Answer::told(reply.code, &reply.text), last_error: LastError::None },
-            None => self.lanes[*place]
+    fn endings(&self, mail: &Mail, body: &BodyDigest, remembered: &[Option<Reply>]) -> Vec<Ending> {
+        let ending = |((mailbox, place), reply): (&(Mailbox, Option<usize>), &Option<Reply>)| match (place, reply) {
+            (None, _) => self.fan_out.recall_exactly(mail, mailbox, body),
+            (_, Some(reply)) => Ending::remembered(reply),
+            (Some(place), None) => self.lanes[*place]
                 .ending()
                 .cloned()
                 .unwrap_or_else(|| Ending { answer: Obstacle::Broken.answer(""), last_error: LastError::Io }),
@@ -293,7 +325,7 @@ impl Carriage {
     fn tell(&self, endings: &[Ending]) {
         let now = SystemTime::now();
         for (at, lane) in self.lanes.iter().enumerate() {
-            let mut own = self.recipients.iter().zip(endings).filter(|((_, place), _)| *place == at).peekable();
+            let mut own = self.recipients.iter().zip(endings).filter(|((_, place), _)| *place == Some(at)).peekable();
             let Some((_, ending)) = own.peek() else { continue };
             if ending.answer.is_positive() {
                 self.means.store.domain_succeeded(&lane.domain, lane.reached.assurance, now);
@@ -316,8 +348,7 @@ impl Carriage {
 
     fn told(&self, sender: &str, endings: &[Ending], body: BodyDigest) -> Replies {
         let successes = self.recipients.iter().zip(endings).filter(|(_, ending)| ending.answer.is_positive());
-        let reply = |ending: &Ending| Reply { code: ending.answer.code(), text: ending.answer.text() };
-        let answers = successes.map(|((mailbox, _), ending)| (mailbox.address().to_owned(), reply(ending))).collect();
+        let answers = successes.map(|((mailbox, _), ending)| (mailbox.address().to_owned(), ending.reply())).collect();
         Replies { sender: sender.to_owned(), answers, body }
     }
 
@@ -361,6 +392,10 @@ impl Carriage {
     /// Ends the transaction. Servers that can take another message are kept for it, all others are dropped.
     fn put_by(&mut self) {
         self.recipients.clear();
+        self.part();
+    }
+
+    fn part(&mut self) {
         for mut lane in self.lanes.drain(..) {
             lane.renew();
             if lane.may_be_kept() {

@@ -111,17 +111,6 @@ impl Conversation {
         self.remote.awaits().map_or(self.times.greeting, |asked| self.times.of(asked, self.tls_timeout))
     }
 
-    /// Sends what there is to say.
-    ///
-    /// # Errors
-    /// [`Broken`].
-    pub(super) async fn send(&mut self) -> Result<(), Broken> {
-        match timeout(self.times.block, self.flush()).await {
-            Ok(flushed) => flushed.map_err(Broken::Lost),
-            Err(_) => Err(Broken::Late(self.remote.awaits(), self.times.block)),
-        }
-    }
-
     /// Writes what there is, and reads some.
     async fn exchange(&mut self) -> Result<(), Broken> {
         self.flush().await.map_err(Broken::Lost)?;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{conversation::Broken, reach::Reached};
+use super::{conversation::Broken, reach::Reached, store::Reply};
 use crate::{
     policy::strategy::LastError,
     proto::smtp::{
@@ -59,6 +59,16 @@ impl Ending {
     fn said(answer: &Answer, mx: &str) -> Self {
         let last_error = if answer.is_positive() { LastError::None } else { LastError::UnexpectedReply };
         Self { answer: answer.relayed(mx), last_error }
+    }
+
+    /// By what it has said before.
+    pub(super) fn remembered(reply: &Reply) -> Self {
+        Self { answer: Answer::told(reply.code, &reply.text), last_error: LastError::None }
+    }
+
+    /// What is to be remembered of it.
+    pub(super) fn reply(&self) -> Reply {
+        Reply { code: self.answer.code(), text: self.answer.text() }
     }
 
     fn broken(obstacle: Obstacle, mx: &str, broken: &Broken) -> Self {
@@ -154,21 +164,12 @@ impl Lane {
         if let State::Over(ending) = &self.state { Some(ending) } else { None }
     }
 
-    /// Asks the server to take the message: [`Lane::go_ahead`] is the answer.
+    /// Asks the server to take the message, and waits for what it says to that.
     pub(super) async fn data(&mut self) {
-        if self.accepted > 0 && matches!(self.state, State::Envelope) {
-            self.reached.conversation.say(|remote, output| remote.data(output));
-            if let Err(broken) = self.reached.conversation.send().await {
-                self.break_off(Obstacle::Broken, &broken);
-            }
-        }
-    }
-
-    /// Waits for what the server says to that.
-    pub(super) async fn go_ahead(&mut self) {
         if self.accepted == 0 || !matches!(self.state, State::Envelope) {
             return;
         }
+        self.reached.conversation.say(|remote, output| remote.data(output));
         match self.reached.conversation.next().await {
             Ok(Event::GoAhead) => self.state = State::Message,
             Ok(event) => self.interrupted(event),
@@ -187,7 +188,7 @@ impl Lane {
         }
     }
 
-    /// Sends the end of the message: [`Lane::verdict`] is the answer.
+    /// Sends the end of the message, and waits for what the server says to it.
     pub(super) async fn finish(&mut self) {
         if !self.is_under_way() {
             return;
@@ -196,16 +197,6 @@ impl Lane {
             Ok(None) => {}
             Ok(Some(event)) => return self.interrupted(event),
             Err(broken) => return self.break_off(Obstacle::Broken, &broken),
-        }
-        if let Err(broken) = self.reached.conversation.send().await {
-            self.break_off(Obstacle::OutcomeUnknown, &broken);
-        }
-    }
-
-    /// Waits for what the server says to that.
-    pub(super) async fn verdict(&mut self) {
-        if !self.is_under_way() {
-            return;
         }
         match self.reached.conversation.next().await {
             Ok(Event::Verdict(answer)) => {

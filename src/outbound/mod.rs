@@ -5,6 +5,7 @@ mod attempt;
 mod carriage;
 mod conversation;
 pub mod dns;
+mod fan_out;
 mod lane;
 pub mod lookup;
 mod means;

@@ -23,9 +23,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Means,
-    carriage::{Carriage, KEPT},
+    carriage::{Carriage, KEPT, Manner},
 };
 use crate::{
+    config::MultiDomain,
     inbound::{
         World,
         gate::Admission,
@@ -155,8 +156,12 @@ impl Visit {
         egress.trace(
             Trace::new(&connection, self.record.session, date_and_time).marked(&self.relay.settings.loops.token),
         );
-        let has_one_reply = self.relay.config.protocol != Protocol::Lmtp;
-        let carriage = Carriage::new(means.clone(), self.record.session, &self.record.listener, client, has_one_reply);
+        let manner = match (self.relay.config.protocol, self.relay.config.multi_domain) {
+            (Protocol::Lmtp, _) => Manner::OneByOne,
+            (_, MultiDomain::Defer) => Manner::OneDomain,
+            (_, MultiDomain::FanOut) => Manner::FanOut,
+        };
+        let carriage = Carriage::new(means.clone(), self.record.session, &self.record.listener, client, manner);
         let (input, output) = (Input::new(), Vec::new());
         let mut dialogue = Dialogue { visit: self, means, stream, egress, carriage, input, output };
         if greets {

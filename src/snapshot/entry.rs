@@ -176,6 +176,7 @@ impl<'a> Parts<'a> {
             bare_newline: listener.bare_newline,
             smtp_utf8: listener.smtp_utf8,
             recipients: listener.recipients,
+            one_domain: listener.multi_domain == config::MultiDomain::Defer,
             tls,
             require_tls: listener.tls.is_some(),
             loops: egress::Loops { received: MOST_RECEIVED, own: MOST_OWN, token: token(hostname) },

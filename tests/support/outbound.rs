@@ -25,6 +25,7 @@ pub(crate) fn egress_settings(protocol: Protocol, limits: Limits) -> egress::Set
         smtp_utf8: false,
         recipients: 100,
         tls: egress::Tls::Off,
+        one_domain: true,
         require_tls: false,
         loops: egress::Loops { received: 50, own: 2, token: "t0k3n".to_owned() },
     }

@@ -317,6 +317,13 @@ impl Store {
         self.memory.answers.alter(envelope.name(&secret), now, drop);
         self.memory.bell.ring(|rung| rung.changed = true);
     }
+
+    /// Forgets all answers to messages with this envelope.
+    pub fn forget_all(&self, envelope: &Envelope<'_>, now: SystemTime) {
+        let secret = self.memory.secret();
+        self.memory.answers.alter(envelope.name(&secret), now, |_| None);
+        self.memory.bell.ring(|rung| rung.changed = true);
+    }
 }
 
 impl Memory {

@@ -30,6 +30,8 @@ pub enum Obstacle {
     LocalLimit,
     /// One transaction carries mail for one domain.
     OtherDomain,
+    /// The recipients' servers are not of one mind, and there is one reply for all.
+    Divided,
     /// One transaction has no room for more recipients.
     TooManyRecipients,
     /// The message goes round in circles.
@@ -72,6 +74,7 @@ impl Obstacle {
             Self::LocalLimit => (451, (3, 2), "Too busy, try again later"),
             // RFC 5321 §4.5.3.1.10
             Self::OtherDomain => (452, (5, 3), "One domain in a transaction"),
+            Self::Divided => (451, (5, 3), "Some recipients have the message and others do not: send it again"),
             Self::TooManyRecipients => (452, (5, 3), "Too many recipients"),
             Self::Loop => (554, (4, 6), "The message goes round in circles"),
             // RFC 1870 §6
@@ -105,6 +108,7 @@ mod tests {
             (Obstacle::Unverified, "451 4.7.5"),
             (Obstacle::LocalLimit, "451 4.3.2"),
             (Obstacle::OtherDomain, "452 4.5.3"),
+            (Obstacle::Divided, "451 4.5.3"),
             (Obstacle::TooManyRecipients, "452 4.5.3"),
             (Obstacle::Loop, "554 5.4.6"),
             (Obstacle::TooLarge, "552 5.3.4"),

@@ -84,9 +84,10 @@ impl Egress {
             enhanced_status_codes: true,
             ..Extensions::default()
         };
+        let domains = if self.settings.one_domain { " RCPTDOMAINMAX=1" } else { "" };
         let further = [
             // RFC 9422 §4
-            (!self.is_lmtp(), format!("LIMITS RCPTMAX={} RCPTDOMAINMAX=1", self.settings.recipients)),
+            (!self.is_lmtp(), format!("LIMITS RCPTMAX={}{domains}", self.settings.recipients)),
             (self.offers_tls(), "STARTTLS".to_owned()),
             (self.offers_require_tls(), "REQUIRETLS".to_owned()),
         ];

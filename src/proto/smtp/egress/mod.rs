@@ -46,6 +46,8 @@ pub struct Settings {
     pub smtp_utf8: bool,
     /// The most recipients of one message (RFC 5321 §4.5.3.1.8: not less than 100).
     pub recipients: usize,
+    /// Whether all recipients of a message have to be in one domain (SMTP).
+    pub one_domain: bool,
     /// Whether a session in clear can have TLS.
     pub tls: Tls,
     /// Whether REQUIRETLS is offered inside TLS.
