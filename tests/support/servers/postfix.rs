@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::dovecot::{Dovecot, greets_behind, messages_in};
 use super::template::{MAIL_USER, fill, number_of};
+use crate::support::namespace::Namespace;
 use crate::support::process::port::{Port, reserve_port};
 use crate::support::process::supervised::Supervised;
 use crate::support::process::wait::eventually;
@@ -29,6 +30,7 @@ pub struct PostfixBuilder {
     tls: Option<(PathBuf, String)>,
     proxied: bool,
     further: String,
+    services: String,
 }
 
 impl Postfix {
@@ -117,6 +119,18 @@ impl PostfixBuilder {
         self.further("smtpd_upstream_proxy_protocol = haproxy\n")
     }
 
+    /// Takes mail for these domains, on port 25 of this address too, with STARTTLS by this certificate.
+    pub fn mail_host(mut self, address: &str, certificate: &Path, key: &Path, domains: &[&str]) -> Self {
+        self.services += &format!("{address}:25 inet n - n - - smtpd\n");
+        self.further(&format!(
+            "virtual_mailbox_domains = {}\nsmtpd_tls_security_level = may\nsmtpd_tls_cert_file = {}\n\
+             smtpd_tls_key_file = {}\n",
+            domains.join(" "),
+            certificate.display(),
+            key.display()
+        ))
+    }
+
     /// Adds lines to the end of `main.cf`.
     pub fn further(mut self, lines: &str) -> Self {
         self.further += lines;
@@ -125,6 +139,16 @@ impl PostfixBuilder {
 
     /// Starts it and waits until it greets.
     pub fn start(self) -> Postfix {
+        self.start_by(&Command::new("/usr/lib/postfix/sbin/master"), &|greets| greets())
+    }
+
+    /// The same inside of a namespace.
+    pub fn start_in(self, namespace: &Namespace) -> Postfix {
+        self.start_by(&namespace.command("/usr/lib/postfix/sbin/master"), &|greets| namespace.inside(greets))
+    }
+
+    /// Starts it by this command, and lets `look` look whether it greets.
+    fn start_by(self, master: &Command, look: &dyn Fn(&(dyn Fn() -> bool + Sync)) -> bool) -> Postfix {
         assert!(rustix::process::geteuid().is_root(), "Postfix starts only as root");
         let (smtp, submission) = (reserve_port(), reserve_port());
         let scratch = Scratch::new("postfix");
@@ -132,12 +156,14 @@ impl PostfixBuilder {
         let configuration = scratch.directory("conf");
         scratch.write("conf/main.cf", self.main(scratch.path()));
         scratch.write("conf/master.cf", self.master(&smtp, &submission));
-        let mut command = Command::new("/usr/lib/postfix/sbin/master");
+        let mut command = Command::new(master.get_program());
+        command.args(master.get_args());
         // -d keeps it in the foreground and in its process group.
         command.arg("-d").arg("-c").arg(configuration);
         let address = smtp.address();
         let header = if self.proxied { "PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n" } else { "" };
-        let server = Supervised::start(&command, scratch.path(), || greets_behind(header, address, "220 "));
+        let greets = || greets_behind(header, address, "220 ");
+        let server = Supervised::start(&command, scratch.path(), || look(&greets));
         Postfix { server, smtp, submission, scratch }
     }
 
@@ -161,7 +187,7 @@ impl PostfixBuilder {
         let auth = if self.sasl.is_some() { "yes" } else { "no" };
         let (host, smtp, submission) = (HOST.to_string(), smtp.number().to_string(), submission.number().to_string());
         let values = [("ADDRESS", host.as_str()), ("SMTP", &smtp), ("SUBMISSION", &submission), ("AUTH", auth)];
-        fill("postfix/master.cf", &values)
+        fill("postfix/master.cf", &values) + &self.services
     }
 }
 

@@ -161,7 +161,8 @@ impl World {
 fn python(namespace: &Namespace, script: &str) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python").join(script);
     let mut command = namespace.command("/usr/bin/python3");
-    command.arg(script);
+    // Warnings of what is out of date are no news.
+    command.args(["-W", "ignore"]).arg(script);
     command
 }
 
