@@ -123,7 +123,9 @@ impl Lane {
     pub(super) async fn recipient(&mut self, mail: &Mail, mailbox: &Mailbox) -> Ending {
         let mx = self.reached.mx.clone();
         if !self.begun {
-            if let Err(obstacle) = self.reached.conversation.remote.begin(mail) {
+            let uncertain = mail.require_tls && !self.reached.is_certain;
+            let begun = if uncertain { Err(Obstacle::Uncertain) } else { self.reached.conversation.remote.begin(mail) };
+            if let Err(obstacle) = begun {
                 return Ending { answer: obstacle.answer(&format!("[{mx}]")), last_error: LastError::UnexpectedReply };
             }
             self.begun = true;

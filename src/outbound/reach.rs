@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     policy::{
+        dane::MxOf,
         strategy::{Facts as Message, LastError, Source, TlsStrategy},
         verdict::{Assurance, Decision, Refusal},
     },
@@ -58,6 +59,8 @@ pub(super) struct Reached {
     pub(super) at: SocketAddr,
     pub(super) own: IpAddr,
     pub(super) assurance: Assurance,
+    /// Whether it is certain to be one of the domain's hosts, as far as mail with REQUIRETLS has to know.
+    pub(super) is_certain: bool,
     /// The strategy that was chosen for the first attempt there.
     pub(super) strategy: Arc<TlsStrategy>,
     /// What it takes up.
@@ -279,7 +282,11 @@ impl Walk<'_> {
             Ok(Opened { conversation, assurance }) => {
                 self.places.push(place);
                 let (places, strategy) = (std::mem::take(&mut self.places), strategy.clone());
-                Ok(Reached { conversation, mx: mx.clone(), at, own, assurance, strategy, _places: places })
+                // RFC 8689 §4.2.1: by a signed MX record and any certificate that holds, or by a policy.
+                let is_signed = destination.route.next_hop().mx != MxOf::Insecure;
+                let is_certain = assurance == Assurance::Verified || (assurance == Assurance::Trusted && is_signed);
+                let mx = mx.clone();
+                Ok(Reached { conversation, mx, at, own, assurance, is_certain, strategy, _places: places })
             }
             Err(refusal) => {
                 self.means.store.host_failed(mx, refusal.last_error, SystemTime::now());

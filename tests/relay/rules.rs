@@ -239,6 +239,32 @@ fn s11_what_recipients_servers_would_have_to_keep_is_not_offered() {
 }
 
 #[test]
+fn s12_requiretls_goes_on_to_a_verified_host_that_has_it_and_to_no_other() {
+    let bed = Bed::new("");
+    let hosts = MailHosts::builder(&bed.world).start(&bed.world);
+    assert!(!bed.smtp().send("EHLO old.example.org\r\n").reply("250").contains("REQUIRETLS"));
+    let (mut talk, list) = bed.smtp_in_tls();
+    assert!(list.contains("REQUIRETLS"), "{list}");
+    let ask = |talk: &mut Talk, to: &str, reply: &str| {
+        talk.ask(&format!("MAIL FROM:<{SENDER}> REQUIRETLS"), "250");
+        talk.ask(&format!("RCPT TO:<{to}>"), reply);
+    };
+    ask(&mut talk, "bob@secure.test", "550 5.7.30 ");
+    assert!(!hosts.verbs().contains(&"MAIL".to_owned()));
+    hosts.become_those(MailHosts::builder(&bed.world).offering("REQUIRETLS"));
+    let (mut talk, _) = bed.smtp_in_tls();
+    // RFC 8689 §4.2.1: neither DNSSEC nor a policy says that this is one of the domain's hosts.
+    ask(&mut talk, "bob@insecure.test", "550 5.7.30 ");
+    talk.ask("RSET", "250");
+    assert!(!hosts.verbs().contains(&"MAIL".to_owned()));
+    ask(&mut talk, "bob@secure.test", "250 ");
+    talk.ask("DATA", "354");
+    talk.send(stuffed(&message("secret", 1000))).reply("250");
+    let commands = hosts.visits().pop().expect("a visit").commands;
+    assert!(commands.contains(&format!("MAIL FROM:<{SENDER}> REQUIRETLS")), "{commands:?}");
+}
+
+#[test]
 fn s13_a_hundred_pipelined_recipients_of_three_domains_are_answered_in_order() {
     let bed = Bed::new("");
     // Each reply names its recipient; every fifth is refused.

@@ -44,6 +44,8 @@ pub enum Obstacle {
     NoEightBit,
     /// The server has no REQUIRETLS, which the sender asks for (RFC 8689).
     NoRequireTls,
+    /// It is not certain that the server is one of the domain's, which REQUIRETLS asks for too (RFC 8689).
+    Uncertain,
     /// The address names no place that mail could be carried to.
     BadRecipient,
     /// The session's client may not send mail through here.
@@ -84,6 +86,9 @@ impl Obstacle {
             Self::NoEightBit => (554, (6, 3), "The recipient's mail server takes no 8BITMIME"),
             // RFC 8689 §4.2.1
             Self::NoRequireTls => (550, (7, 30), "The recipient's mail server has no REQUIRETLS"),
+            Self::Uncertain => {
+                (550, (7, 30), "REQUIRETLS asks for more certainty of who the recipient's mail server is")
+            }
             Self::BadRecipient => (550, (1, 3), "Mail cannot be carried to this address"),
             Self::NoRelay => (554, (7, 1), "Relay access denied"),
         }
@@ -115,6 +120,7 @@ mod tests {
             (Obstacle::NoUtf8, "553 5.6.7"),
             (Obstacle::NoEightBit, "554 5.6.3"),
             (Obstacle::NoRequireTls, "550 5.7.30"),
+            (Obstacle::Uncertain, "550 5.7.30"),
             (Obstacle::BadRecipient, "550 5.1.3"),
             (Obstacle::NoRelay, "554 5.7.1"),
         ] {
