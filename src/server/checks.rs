@@ -48,3 +48,52 @@ impl Drop for Checks {
         self.0.iter().for_each(AbortHandle::abort);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::{runtime::Handle, task::yield_now};
+
+    use super::*;
+    use crate::{
+        config::{self, Problems},
+        snapshot::Lasting,
+    };
+
+    fn snapshot(lasting: &Lasting, more: &str) -> Snapshot {
+        let text = format!("[certificate.main]\nself-signed = \"localhost\"\n[resolver]\ndnssec = \"off\"\n{more}");
+        let (config, _) = config::parse(&text, Path::new("proxy.toml")).unwrap();
+        Snapshot::build(config, lasting, false, &mut Problems::default()).unwrap().snapshot
+    }
+
+    /// How many tasks there are once those that were ended are gone.
+    async fn tasks() -> usize {
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        Handle::current().metrics().num_alive_tasks()
+    }
+
+    #[tokio::test]
+    async fn m8_policies_are_kept_fresh_once_however_many_relay_and_however_often_it_is_begun_anew() {
+        let (lasting, resolver) = (Lasting::beside(Handle::current()), Resolver::new(Handle::current()));
+        let listener = |id: &str, protocol: &str| {
+            format!("[server.listener.{id}]\nbind = \"127.0.0.1:0\"\nprotocol = \"{protocol}\"\nrelay = true\n")
+        };
+        let relaying = snapshot(&lasting, &(listener("one", "lmtp") + &listener("other", "smtp")));
+        let none = snapshot(
+            &lasting,
+            "[server.listener.imap]\nbind = \"127.0.0.1:0\"\nprotocol = \"imap\"\n[backend.mail]\naddress = \"127.0.0.1:1\"\n",
+        );
+        let before = tasks().await;
+        let mut checks = Checks::begin(&none, &resolver);
+        assert_eq!(tasks().await, before);
+        for _ in 0..3 {
+            checks = Checks::begin(&relaying, &resolver);
+            assert_eq!(tasks().await, before + 1);
+        }
+        drop(checks);
+        assert_eq!(tasks().await, before);
+    }
+}
