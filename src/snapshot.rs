@@ -20,10 +20,11 @@ use crate::{
         places::Places,
     },
     proto::Protocol,
-    tls::{CertStore, Certificates, ClientSide, Sources, TicketKeys},
+    tls::{CertStore, Certificates, Sources, TicketKeys},
 };
 
 mod check;
+mod encryptions;
 mod entry;
 mod sources;
 
@@ -165,13 +166,17 @@ impl Snapshot {
         let certificates = sources.certificates();
         check::check(&config, &certificates, problems);
         let certificates = Arc::new(CertStore::new(certificates));
-        let clients = clients(&config, problems);
+        let encryptions = encryptions::of(&config, lasting, problems);
         let means = means(&config, lasting, problems);
         let mut entries = BTreeMap::new();
-        for (id, at, made) in
-            (Parts { config: &config, certificates: &certificates, lasting, clients: &clients, means: means.clone() })
-                .entries()
-        {
+        let parts = Parts {
+            config: &config,
+            certificates: &certificates,
+            lasting,
+            encryptions: &encryptions,
+            means: means.clone(),
+        };
+        for (id, at, made) in parts.entries() {
             match made {
                 Ok(entry) => drop(entries.insert(id.to_owned(), Arc::new(entry))),
                 Err(error) => problems.error(at, &format!("server.listener.{id}.tls"), error.to_string(), ""),
@@ -233,20 +238,6 @@ fn means(config: &Config, lasting: &Lasting, problems: &mut Problems) -> Option<
             None
         }
     }
-}
-
-/// mailward's side of TLS with each backend that has it. What cannot be used goes to `problems`, so that no backend is
-/// without what was asked for.
-fn clients(config: &Config, problems: &mut Problems) -> BTreeMap<String, Arc<ClientSide>> {
-    let mut clients = BTreeMap::new();
-    for backend in config.backends.values() {
-        let Some(tls) = &backend.tls else { continue };
-        match ClientSide::new(tls, &config.server.ca) {
-            Ok(client) => drop(clients.insert(backend.id.clone(), Arc::new(client))),
-            Err(what) => problems.error(&backend.at, &format!("backend.{}.tls", backend.id), what, ""),
-        }
-    }
-    clients
 }
 
 /// One socket to listen on: the same address in two snapshots is the same socket, whatever the listener is called.

@@ -1,9 +1,9 @@
 //! `backend.<id>.tls.*`: how TLS is spoken to a backend, and what it has to show.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Text,
+    Queue, Text,
     file::List,
     findings::{Findings, Key},
     host::is_host_name,
@@ -11,8 +11,44 @@ use super::{
     setting::Setting,
     word::{Refusal, one_of},
 };
+use crate::policy::strategy::{Requirement, TlsStrategy};
 
-/// `backend.<id>.tls.*`, of a backend with TLS.
+/// How a backend is spoken to, if not always in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// `mode`: always in TLS.
+    Always(Box<BackendTls>),
+    /// `strategy`: as a table `[queue.tls.<id>]` says, after STARTTLS.
+    Strategy(Arc<TlsStrategy>),
+}
+
+impl Encryption {
+    /// Whether it is spoken to in TLS from the first byte.
+    #[must_use]
+    pub fn is_implicit(&self) -> bool {
+        matches!(self, Self::Always(tls) if tls.implicit)
+    }
+
+    /// Whether mailward shows it a certificate of its own.
+    #[must_use]
+    pub fn shows_our_own(&self) -> bool {
+        matches!(self, Self::Always(tls) if tls.own.is_some())
+    }
+
+    /// Whether no session goes there in clear, or to a server that has not shown who it is (RFC 8689 §4.2.1).
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::Always(_) => true,
+            Self::Strategy(strategy) => {
+                strategy.dane == Requirement::Require
+                    || (strategy.starttls == Requirement::Require && !strategy.allow_invalid_certs)
+            }
+        }
+    }
+}
+
+/// `backend.<id>.tls.*`, of a backend that is always spoken to in TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTls {
     /// `mode`: TLS from the first byte, and not after STARTTLS.
@@ -50,6 +86,7 @@ impl Mode {
 
 /// What the file says.
 pub(super) struct BackendTlsKeys {
+    pub(super) strategy: Setting<String>,
     pub(super) mode: Setting<Mode>,
     pub(super) ca: List<String>,
     pub(super) name: Setting<String>,
@@ -61,6 +98,7 @@ pub(super) struct BackendTlsKeys {
 /// Reads the keys.
 pub(super) fn read(table: &mut Section<'_, '_>) -> BackendTlsKeys {
     BackendTlsKeys {
+        strategy: table.word("strategy", |id| Ok(id.to_owned())),
         mode: table.word("mode", |name| one_of(name, &Mode::ALL, Mode::name)),
         ca: table.list("ca", |path| Ok(path.to_owned())),
         name: table.word("name", parse_name),
@@ -83,10 +121,17 @@ impl BackendTlsKeys {
     }
 
     /// What holds; `None` without TLS.
-    pub(super) fn resolve(&self, found: &Findings) -> Option<BackendTls> {
-        let mode = self.mode()?;
+    pub(super) fn resolve(&self, queue: &Queue, found: &Findings) -> Option<Encryption> {
+        let strategy = self.strategy.given().and_then(|id| queue.strategies.get(&id.value));
+        match (strategy, self.mode()) {
+            (Some(strategy), _) => Some(Encryption::Strategy(strategy.clone())),
+            (None, mode) => mode.map(|mode| Encryption::Always(Box::new(self.in_tls(mode, found)))),
+        }
+    }
+
+    fn in_tls(&self, mode: Mode, found: &Findings) -> BackendTls {
         let path = |path: String| found.base().join(path);
-        Some(BackendTls {
+        BackendTls {
             implicit: mode == Mode::Implicit,
             ca: self.ca.given().map(|_| self.ca.values().into_iter().map(path).collect()),
             name: self.name.given().map(|name| name.value.clone()),
@@ -96,7 +141,7 @@ impl BackendTlsKeys {
                 .given()
                 .zip(self.private_key.given())
                 .map(|(cert, key)| (cert.value.clone(), key.value.clone())),
-        })
+        }
     }
 }
 

@@ -6,9 +6,9 @@ mod protection;
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
-use super::{BackendTls, Config, Dnsbl, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
+use super::{BackendTls, Config, Dnsbl, Encryption, HttpListener, Listener, Member, Proxies, Tls, tls::TlsVersion};
 use crate::{
-    policy::balance::Order,
+    policy::{balance::Order, strategy::TlsStrategy},
     proto::{
         Limits, Protocol,
         smtp::{BareNewline, DomainPattern, Guard, Hygiene},
@@ -48,7 +48,7 @@ fn explain_listener(text: &mut String, config: &Config, listener: &Listener) {
     row(text, "addresses", &addresses(config, listener));
     proxies(text, &listener.proxies);
     if let Some(tls) = config.backends.get(&listener.backend).and_then(|backend| backend.tls.as_ref()) {
-        row(text, "backend tls", &backend_tls(tls));
+        row(text, "backend tls", &encryption_to(tls));
     }
     row(text, "tls", encryption(listener.tls.as_ref(), listener.require));
     if let Some(tls) = &listener.tls {
@@ -134,6 +134,20 @@ fn addresses(config: &Config, listener: &Listener) -> String {
         format!("checked every {} (timeout {})", spelled(check.interval), spelled(check.timeout))
     });
     format!("{}; {slow_start}; {check}", backend.order.name())
+}
+
+fn encryption_to(backend: &Encryption) -> String {
+    match backend {
+        Encryption::Always(tls) => backend_tls(tls),
+        Encryption::Strategy(strategy) => backend_strategy(strategy),
+    }
+}
+
+fn backend_strategy(strategy: &TlsStrategy) -> String {
+    let TlsStrategy { id, starttls, dane, .. } = strategy;
+    let certificate = if strategy.allow_invalid_certs { "any certificate" } else { "a valid certificate" };
+    let (starttls, dane, timeout) = (starttls.name(), dane.name(), spelled(strategy.tls_timeout));
+    format!("strategy {id}: STARTTLS {starttls}, DANE {dane}, {certificate} (timeout {timeout})")
 }
 
 fn backend_tls(tls: &BackendTls) -> String {

@@ -53,7 +53,7 @@ mod tls;
 mod word;
 
 pub use acme::{Acme, Binding, Challenge, Dns01, DnsProvider, Exec, KeyType, Rfc2136, TsigAlgorithm};
-pub use backend_tls::BackendTls;
+pub use backend_tls::{BackendTls, Encryption};
 pub use dnsbl::Dnsbl;
 pub use error::{Position, Problem, Problems, Severity};
 pub use explain::explain;
@@ -259,8 +259,8 @@ pub struct Backend {
     pub check: Option<Check>,
     /// `identity`: how the backend is told who the client is; nothing stands for "none".
     pub identity: Vec<Identity>,
-    /// `tls.*`; `None` where `tls.mode` is `"none"`.
-    pub tls: Option<BackendTls>,
+    /// `tls.*`; `None` where `tls.mode` is `"none"`, and no strategy is named.
+    pub tls: Option<Encryption>,
     /// `timeout.connect`: for one address.
     pub connect_timeout: Duration,
     /// `timeout.greeting`: the whole greeting; with TLS, all that comes before it and the handshake too.
@@ -286,7 +286,7 @@ impl Backend {
     /// The port of addresses that name none.
     #[must_use]
     pub fn default_port(&self, protocol: Protocol) -> u16 {
-        protocol.backend_port(self.tls.as_ref().is_some_and(|tls| tls.implicit))
+        protocol.backend_port(self.tls.as_ref().is_some_and(Encryption::is_implicit))
     }
 }
 

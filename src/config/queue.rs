@@ -174,11 +174,26 @@ impl QueueTable {
         self.outbound.iter().chain(&self.strategies)
     }
 
+    /// Those that there are without the file, and its own: of several with one id the last counts.
+    fn all(&self) -> impl Iterator<Item = TlsStrategy> {
+        [DEFAULT, INVALID_TLS].map(TlsStrategy::new).into_iter().chain(self.tables().map(StrategyTable::resolve))
+    }
+
+    /// The strategy with this id.
+    pub(super) fn strategy(&self, id: &str) -> Option<TlsStrategy> {
+        self.all().filter(|strategy| strategy.id == id).last()
+    }
+
+    /// The ids that a backend may name.
+    pub(super) fn ids(&self) -> Vec<&str> {
+        let own =
+            self.strategies.iter().map(|table| table.id.as_str()).filter(|id| ![DEFAULT, INVALID_TLS].contains(id));
+        own.chain([DEFAULT, INVALID_TLS]).collect()
+    }
+
     /// What holds on a server of this name. Whatever is wrong has been reported; it is left out, or has its default.
     pub(super) fn resolve(&self, hostname: &str) -> Queue {
-        let built_in = [DEFAULT, INVALID_TLS].map(TlsStrategy::new);
-        let all = built_in.into_iter().chain(self.tables().map(StrategyTable::resolve));
-        let strategies = all.map(|strategy| (strategy.id.clone(), Arc::new(strategy))).collect();
+        let strategies = self.all().map(|strategy| (strategy.id.clone(), Arc::new(strategy))).collect();
         let tls = Arc::new(self.choice(&strategies));
         let keys = &self.sessions;
         let sources = keys.source_ip.values();

@@ -1,7 +1,6 @@
 //! Defaults and overrides: what the file says becomes what holds for each listener (spec §3.1, §3.5).
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     Backend, Certificate, CertificateSource, Check, Config, HttpListener, Listener, Member, MultiDomain, Protection,
-    Proxies, RelayListener, Server, Timeouts, Tls,
+    Proxies, Queue, RelayListener, Server, Timeouts, Tls,
     file::{BackendTable, CertificateTable, CheckTable, File, List, ListenerTable, MemberTable, ServerTable},
     findings::Findings,
     identity::Identity,
@@ -122,19 +121,21 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
     // One certificate is its own default.
     let alone = file.certificates.len() + file.acme.len() == 1;
     let acme = file.acme.iter().filter_map(|table| table.resolve(alone, found));
-    let backends = file.backends.iter().map(|table| backend(table, found));
     let server = server(&file.server, found);
+    let queue = file.queue.resolve(&server.hostname);
+    let backends = file.backends.iter().map(|table| (table.id.clone(), Arc::new(backend(table, &queue, found))));
+    let backends = backends.collect();
     Config {
         path: path.to_owned(),
         http: http.map(|listener| (listener.id.clone(), listener)).collect(),
         relays: relays.map(|listener| (listener.id.clone(), listener)).collect(),
         resolver: file.resolver.resolve(),
-        queue: file.queue.resolve(&server.hostname),
+        queue,
         server,
         acme: acme.map(|acme| (acme.id.clone(), acme)).collect(),
         listeners: listeners.map(|listener| (listener.id.clone(), listener)).collect(),
         certificates: certificates.map(|certificate| (certificate.id.clone(), certificate)).collect(),
-        backends: backends.map(|backend| (backend.id.clone(), Arc::new(backend))).collect::<BTreeMap<_, _>>(),
+        backends,
     }
 }
 
@@ -362,7 +363,7 @@ fn certificate(table: &CertificateTable, found: &Findings) -> Option<Certificate
     Some(Certificate { id: table.id.clone(), at, source, default: table.default.value_or(false) })
 }
 
-fn backend(table: &BackendTable, found: &Findings) -> Backend {
+fn backend(table: &BackendTable, queue: &Queue, found: &Findings) -> Backend {
     Backend {
         id: table.id.clone(),
         at: found.position(table.key.offset),
@@ -371,7 +372,7 @@ fn backend(table: &BackendTable, found: &Findings) -> Backend {
         slow_start: table.slow_start.given().map(|time| time.value),
         check: check(&table.check),
         identity: table.identity.values().into_iter().filter(|identity| *identity != Identity::None).collect(),
-        tls: table.tls.resolve(found),
+        tls: table.tls.resolve(queue, found),
         connect_timeout: table.connect.value_or(Duration::from_secs(10)),
         greeting_timeout: table.greeting.value_or(minutes(1)),
     }

@@ -105,6 +105,7 @@ async fn place(mail: &Mail, target: &Target) -> Place {
         }
     };
     place.greeted(&reached);
+    place.findings.extend(verdict::in_clear(mail, &reached));
     let own = reached.stream.ends().map(|(own, _)| own.ip());
     if !mail.backend.is_welcome(&reached.greeting) {
         place.findings.push(verdict::refuses(mail, &reached, own));

@@ -4,8 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{client::Seen, report::Finding};
 use crate::{
-    config::Identity,
+    config::{Encryption, Identity},
     inbound::backend::{Reached, Unreached},
+    net::connect::BackendStream,
+    policy::strategy::Requirement,
     proto::{Complaint, Protocol, smtp::DomainPattern},
     snapshot::Mail,
 };
@@ -75,6 +77,15 @@ pub(super) fn untried(mail: &Mail) -> Option<Finding> {
     let what = "this was from mailward's address; whether sessions from clients' addresses come about (identity = \
                 \"transparent\") only they can show";
     is_transparent.then(|| Finding::note(what))
+}
+
+/// Whether a strategy that leaves TLS to the backend comes to none.
+pub(super) fn in_clear(mail: &Mail, reached: &Reached) -> Option<Finding> {
+    let Some(Encryption::Strategy(strategy)) = &mail.backend.config().tls else { return None };
+    let is_left_to_it = strategy.starttls == Requirement::Optional && !matches!(reached.stream, BackendStream::Tls(_));
+    let change =
+        format!("turn TLS on there; with starttls = \"require\" in queue.tls.{} it counts as down", strategy.id);
+    is_left_to_it.then(|| Finding::warning("it has no STARTTLS, and sessions go there in clear", change))
 }
 
 /// Whether it greets in time.

@@ -3,9 +3,11 @@
 mod check;
 mod examine;
 mod extensions;
+mod guide;
 mod introduction;
 mod opening;
 mod pool;
+mod request;
 mod target;
 
 use std::{
@@ -21,6 +23,7 @@ use tokio::{
 
 pub use self::{
     examine::{Reached, Unreached},
+    guide::Guide,
     pool::{Hold, Pool},
     target::Target,
 };
@@ -54,11 +57,22 @@ pub struct Backend {
     settings: Arc<proto::Settings>,
     protocol: Protocol,
     store: embedded::Store,
-    tls: Option<Arc<ClientSide>>,
+    encryption: Encryption,
     pool: Arc<Pool>,
     extensions: Known,
     shortages: Throttle,
     complained: Mutex<HashSet<Complaint>>,
+}
+
+/// Whether a backend is spoken to in TLS.
+#[derive(Clone, Debug)]
+pub enum Encryption {
+    /// It is not.
+    Never,
+    /// It is, or it counts as one that is down.
+    Always(Arc<ClientSide>),
+    /// As a strategy says.
+    Strategy(Arc<Guide>),
 }
 
 /// A backend that has greeted.
@@ -94,7 +108,7 @@ impl Backend {
         config: Arc<config::Backend>,
         settings: Arc<proto::Settings>,
         store: embedded::Store,
-        tls: Option<Arc<ClientSide>>,
+        encryption: Encryption,
         pool: Arc<Pool>,
     ) -> Self {
         Self {
@@ -102,7 +116,7 @@ impl Backend {
             protocol: settings.protocol,
             settings,
             store,
-            tls,
+            encryption,
             pool,
             extensions: Known::default(),
             shortages: Throttle::default(),
@@ -127,7 +141,7 @@ impl Backend {
     #[must_use]
     pub fn knows(&self, client: &Connection<'_>) -> bool {
         let is_told = self.config.proxy_header() == Some(Version::V2) && proxy_header::names_client(client);
-        is_told && self.config.tls.as_ref().is_none_or(|tls| tls.own.is_none())
+        is_told && !self.config.tls.as_ref().is_some_and(config::Encryption::shows_our_own)
     }
 
     /// Whether a client can be told at once that there is nobody for it: every address is left out.

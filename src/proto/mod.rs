@@ -169,7 +169,7 @@ pub struct Settings {
     pub require: bool,
     /// `plaintext-auth`: passwords may be said without TLS.
     pub plaintext_auth: bool,
-    /// `backend.<id>.tls.mode`: the backend is spoken to in TLS.
+    /// `backend.<id>.tls.*`: the backend is never spoken to but in TLS, once it has shown who it is.
     pub backend_tls: bool,
     /// The bounds in force.
     pub limits: Limits,

@@ -1,8 +1,8 @@
 //! The way to TLS with a backend: its greeting, then STARTTLS or STLS, from the client's side (RFC 3207 §4, RFC 9051
 //! §6.2.1, RFC 2595 §4, RFC 5804 §2.2).
 //!
-//! Promises that TLS begins with nothing left of what the backend, or somebody in between, said before it; that nothing
-//! of that is used after it, the greeting included; and that a backend without TLS is refused, never spoken to in clear.
+//! Promises that TLS begins with nothing left of what the backend, or somebody in between, said before it, and that nothing
+//! of that is used after it, the greeting included. What becomes of a backend without TLS is for who asks to say.
 
 use super::{Emptied, Input, Protocol, Violation, imap, pop3, sieve, smtp};
 
@@ -32,6 +32,9 @@ pub struct Refusal {
     pub at: Stage,
     /// The words of its reply: unescaped peer text.
     pub said: String,
+    /// Whether a session without TLS can go on there: it was not the session that was refused, and nothing stands behind
+    /// the reply.
+    pub session_goes_on: bool,
 }
 
 /// What the backend is to answer next.
@@ -63,6 +66,12 @@ impl Upgrade {
         Self { protocol, hello: smtp::hello(protocol, hostname), stage: Stage::Greeting }
     }
 
+    /// What it is to answer next.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
     /// Uses up the reply in `input` and writes the next command to `output`.
     ///
     /// # Errors
@@ -72,7 +81,8 @@ impl Upgrade {
         let Some(answer) = self.answer(input.peek())? else { return Ok(Upgraded::More) };
         if !answer.is_yes {
             let said = String::from_utf8_lossy(answer.text).into_owned();
-            return Ok(Upgraded::Refused(Refusal { at: self.stage, said }));
+            let session_goes_on = leaves_the_session(self.stage, &said) && answer.length == input.peek().len();
+            return Ok(Upgraded::Refused(Refusal { at: self.stage, said, session_goes_on }));
         }
         let length = answer.length;
         input.consume(length);
@@ -107,6 +117,18 @@ impl Upgrade {
 
     const fn is_smtp(&self) -> bool {
         matches!(self.protocol, Protocol::Smtp | Protocol::Submission | Protocol::Lmtp)
+    }
+}
+
+/// Whether a refusal is about TLS alone. The session is parted with by 421 (RFC 5321 §3.8) and BYE (RFC 9051 §7.1.5, RFC 5804
+/// §1.2); who answers EHLO with 4xx is not there now.
+fn leaves_the_session(stage: Stage, said: &str) -> bool {
+    let said = said.to_ascii_uppercase();
+    let parts = ["421", "* BYE", "BYE"].iter().any(|word| said.starts_with(word));
+    match stage {
+        Stage::Greeting => false,
+        Stage::List => !said.starts_with('4'),
+        Stage::StartTls => !parts,
     }
 }
 
@@ -208,7 +230,7 @@ mod tests {
 
     fn refused(protocol: Protocol, replies: &[&str]) -> (Stage, String) {
         match talk(protocol, replies).0 {
-            Ok(Upgraded::Refused(Refusal { at, said })) => (at, said),
+            Ok(Upgraded::Refused(Refusal { at, said, .. })) => (at, said),
             other => panic!("{protocol}: {replies:?}: {other:?}"),
         }
     }
@@ -233,6 +255,33 @@ mod tests {
         assert_eq!(refused(Protocol::Imap, &["* BYE no\r\n"]), (Stage::Greeting, "* BYE no".into()));
         assert_eq!(refused(Protocol::Pop3, &["-ERR no\r\n"]), (Stage::Greeting, "-ERR no".into()));
         assert_eq!(refused(Protocol::ManageSieve, &["BYE \"no\"\r\n"]), (Stage::Greeting, "BYE \"no\"".into()));
+    }
+
+    #[test]
+    fn a_session_can_go_on_without_tls_unless_it_was_refused_itself() {
+        let list = "250-mx\r\n250 STARTTLS\r\n";
+        for (protocol, replies, goes_on) in [
+            (Protocol::Smtp, vec![], false),
+            (Protocol::Smtp, vec!["250 mx\r\n"], true),
+            (Protocol::Smtp, vec!["502 what?\r\n"], true),
+            (Protocol::Smtp, vec!["450 not now\r\n"], false),
+            (Protocol::Smtp, vec![list, "454 not now\r\n"], true),
+            (Protocol::Lmtp, vec![list, "502 what?\r\n"], true),
+            (Protocol::Smtp, vec![list, "421 off\r\n"], false),
+            (Protocol::Smtp, vec![list, "454 not now\r\n250 more\r\n"], false),
+            (Protocol::Imap, vec!["1 BAD what?\r\n"], true),
+            (Protocol::Imap, vec!["* bye off\r\n"], false),
+            (Protocol::Pop3, vec!["-ERR what?\r\n"], true),
+            (Protocol::ManageSieve, vec!["NO \"what?\"\r\n"], true),
+            (Protocol::ManageSieve, vec!["BYE \"off\"\r\n"], false),
+        ] {
+            let greeting = if replies.is_empty() { "554 no\r\n" } else { whole(protocol)[0] };
+            let replies: Vec<_> = [greeting].into_iter().chain(replies).collect();
+            match talk_in(protocol, &replies, usize::MAX).0 {
+                Ok(Upgraded::Refused(refusal)) => assert_eq!(refusal.session_goes_on, goes_on, "{replies:?}"),
+                other => panic!("{protocol}: {replies:?}: {other:?}"),
+            }
+        }
     }
 
     #[test]

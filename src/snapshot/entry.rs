@@ -8,10 +8,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::{
     acme::Answers,
     config::{self, Challenge, Config, Position},
-    inbound::{backend::Backend, blocklist::Blocklist, occupancy::Occupancy},
+    inbound::{
+        backend::{Backend, Encryption},
+        blocklist::Blocklist,
+        occupancy::Occupancy,
+    },
     outbound::Means,
     proto::{self, smtp::egress},
-    tls::{self, CertStore, ClientSide, ServerSide},
+    tls::{self, CertStore, ServerSide},
 };
 
 /// A listener, ready for use.
@@ -115,8 +119,8 @@ pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
     pub(super) certificates: &'a Arc<CertStore>,
     pub(super) lasting: &'a Lasting,
-    /// For each backend with TLS, by its id.
-    pub(super) clients: &'a BTreeMap<String, Arc<ClientSide>>,
+    /// For each backend that is not always spoken to in clear, by its id.
+    pub(super) encryptions: &'a BTreeMap<String, Encryption>,
     /// What mail is carried with, where that is going to be done.
     pub(super) means: Option<Arc<Means>>,
 }
@@ -144,17 +148,17 @@ impl<'a> Parts<'a> {
             hostname: self.config.server.hostname.clone(),
             require: listener.require,
             plaintext_auth: listener.plaintext_auth,
-            backend_tls: backend.tls.is_some(),
+            backend_tls: backend.tls.as_ref().is_some_and(config::Encryption::is_certain),
             limits: listener.limits,
             guard: listener.guard.clone(),
             hygiene: listener.hygiene.clone(),
         });
         let (store, pool) = (self.lasting.store.clone(), self.lasting.pool(&backend.id, listener.protocol));
-        let client = self.clients.get(&backend.id).cloned();
+        let encryption = self.encryptions.get(&backend.id).cloned().unwrap_or(Encryption::Never);
         let mail = Mail {
             settings: settings.clone(),
             tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
-            backend: Arc::new(Backend::new(backend, settings, store, client, pool)),
+            backend: Arc::new(Backend::new(backend, settings, store, encryption, pool)),
             blocklist: listener.dnsbl.clone().map(|lists| Arc::new(Blocklist::new(lists))),
             config: listener.clone(),
         };

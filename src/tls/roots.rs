@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustls::RootCertStore;
 
 use super::{certificates, read_file};
-use crate::config::{Config, Position, Problems};
+use crate::config::{Config, Encryption, Position, Problems};
 
 /// The certificates of these files alone, read now.
 ///
@@ -40,7 +40,10 @@ pub fn check_roots(config: &Config, problems: &mut Problems) {
     };
     check(&config.server.ca, &config.server.at, "server.ca");
     for table in config.backends.values() {
-        let ca = table.tls.iter().filter_map(|tls| tls.ca.as_deref()).next().unwrap_or_default();
+        let ca = match &table.tls {
+            Some(Encryption::Always(tls)) => tls.ca.as_deref().unwrap_or_default(),
+            _ => &[],
+        };
         check(ca, &table.at, &format!("backend.{}.tls.ca", table.id));
     }
     let listeners = config.listeners.values().map(|listener| (&listener.id, &listener.at, &listener.tls));

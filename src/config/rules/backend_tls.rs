@@ -1,12 +1,32 @@
 //! TLS to a backend is asked for in whole: what it has to show can be told, and nothing is said that has no effect.
+//!
+//! A strategy says all of it, and asks for nothing that only a domain has: there are no MX records, and no MTA-STS policy.
 
 use super::within;
-use crate::config::{backend_tls::Mode, file::BackendTable, findings::Findings, host::Address, resolve::Plan};
-use crate::proto::Protocol;
+use crate::{
+    config::{
+        backend_tls::Mode,
+        file::BackendTable,
+        findings::{Findings, Key},
+        host::Address,
+        nearest,
+        queue::QueueTable,
+        resolve::Plan,
+        setting::Given,
+    },
+    policy::strategy::{Requirement, TlsStrategy},
+    proto::Protocol,
+};
 
 /// Checks `tls.*` of one backend.
-pub(super) fn check(backend: &BackendTable, found: &mut Findings) {
+pub(super) fn check(backend: &BackendTable, queue: &QueueTable, found: &mut Findings) {
     let tls = &backend.tls;
+    if let Some(named) = tls.strategy.given() {
+        return strategy(backend, named, queue, found);
+    }
+    if tls.strategy.is_wrong() {
+        return;
+    }
     if tls.mode().is_none() {
         for key in tls.details().filter(|_| !tls.mode.is_wrong()) {
             found.error(key, "has no effect without TLS", "set tls.mode to \"starttls\" or \"implicit\" as well");
@@ -23,6 +43,47 @@ pub(super) fn check(backend: &BackendTable, found: &mut Findings) {
         found.warning(key, what, "take one of the two out");
     }
     addresses(backend, found);
+}
+
+/// Checks a backend that is spoken to as a strategy says.
+fn strategy(backend: &BackendTable, named: &Given<String>, queue: &QueueTable, found: &mut Findings) {
+    for key in backend.tls.mode.key().into_iter().chain(backend.tls.details()) {
+        let what = format!("cannot stand beside {}, which says all of it", named.key.path);
+        found.error(key, what, "take one of the two out");
+    }
+    let Some(strategy) = queue.strategy(&named.value) else {
+        let right = nearest::choices(&named.value, &queue.ids());
+        return found.error(&named.key, "there is no strategy of this name", right);
+    };
+    if strategy.mta_sts == Requirement::Require {
+        let what = format!("queue.tls.{} requires an MTA-STS policy, and a backend has none", strategy.id);
+        found.error(&named.key, what, "name another strategy");
+    }
+    for address in backend.address.given().iter().flat_map(|list| &list.value) {
+        followed_at(&address.value.address, &address.key, &strategy, found);
+    }
+}
+
+/// Checks that a strategy can be followed at one address.
+fn followed_at(address: &Address, key: &Key, strategy: &TlsStrategy, found: &mut Findings) {
+    let has_to_be_valid = strategy.starttls != Requirement::Disable && !strategy.allow_invalid_certs;
+    let id = &strategy.id;
+    match address {
+        Address::Embedded => {
+            let right = "take tls.strategy out, or write the address of a server";
+            found.error(key, "the embedded mail store is in this process, and speaks no TLS", right);
+        }
+        Address::Unix(_) | Address::Ip(..) if strategy.dane == Requirement::Require => {
+            let what = format!("has no name, and queue.tls.{id} requires DANE, which is for names");
+            found.error(key, what, "write the server's name, or name another strategy");
+        }
+        Address::Unix(_) if has_to_be_valid => {
+            let what =
+                format!("does not say what name the certificate has to be for, which queue.tls.{id} wants valid");
+            found.error(key, what, "use tls.mode with tls.name or tls.pin, or name another strategy");
+        }
+        Address::Unix(_) | Address::Ip(..) | Address::Name(..) => {}
+    }
 }
 
 fn addresses(backend: &BackendTable, found: &mut Findings) {

@@ -44,7 +44,7 @@ pub(super) fn check(file: &File, plans: &[Plan<'_>], found: &mut Findings) {
         identity(backend, plans, found);
         weights(backend, found);
         check_times(backend, found);
-        backend_tls::check(backend, found);
+        backend_tls::check(backend, &file.queue, found);
         if all_known && !plans.iter().any(|plan| plan.backend.is_some_and(|used| used.id == backend.id)) {
             found.warning(&backend.key, "no listener uses it", "name it as the backend of one, or take it out");
         }

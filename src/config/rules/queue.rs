@@ -32,7 +32,7 @@ pub(super) fn check(file: &File, found: &mut Findings) {
     }
     sources(queue, found);
     twice_default(queue, found);
-    unused(queue, found);
+    unused(file, found);
     if let Some(given) = queue.rules.given() {
         never_reached(&given.value, found);
     }
@@ -93,8 +93,9 @@ fn twice_default(queue: &QueueTable, found: &mut Findings) {
     }
 }
 
-fn unused(queue: &QueueTable, found: &mut Findings) {
-    let named: BTreeSet<&str> = match &queue.rules {
+fn unused(file: &File, found: &mut Findings) {
+    let queue = &file.queue;
+    let mut named: BTreeSet<&str> = match &queue.rules {
         Setting::Given(given) => {
             let results = given.value.rules.iter().map(|rule| rule.result.value.as_str());
             results.chain([given.value.otherwise.value.as_str()]).collect()
@@ -102,9 +103,11 @@ fn unused(queue: &QueueTable, found: &mut Findings) {
         Setting::Absent => [DEFAULT, INVALID_TLS].into(),
         Setting::Wrong => return,
     };
+    let by_backends = file.backends.iter().filter_map(|backend| backend.tls.strategy.given());
+    named.extend(by_backends.map(|id| id.value.as_str()));
     for table in queue.tables().filter(|table| !named.contains(table.id.as_str())) {
-        let right = "name it in queue.strategy.tls, or take it out";
-        found.warning(&table.key, "is used for no message", right);
+        let right = "name it in queue.strategy.tls or in tls.strategy of a backend, or take it out";
+        found.warning(&table.key, "is used for no message, and no backend", right);
     }
 }
 

@@ -60,7 +60,7 @@ impl<'d> Section<'d, '_> {
         let mut table =
             Section { key: key.clone(), found: &mut *self.found, entries: value.as_table(), taken: Vec::new() };
         if !value.is_table() {
-            let text = table.one(&key.path, value, parse);
+            let text = table.one(value, parse);
             let text = match text {
                 Ok(value) => Setting::Given(Given { value, key: key.clone() }),
                 Err(refusal) => table.wrong(key, refusal),

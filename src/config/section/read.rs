@@ -4,10 +4,9 @@ use std::{collections::HashSet, hash::Hash, ops::RangeInclusive, time::Duration}
 
 use toml::de::DeValue;
 
-use super::{Item, Section, dotted};
+use super::{Item, Section};
 use crate::config::{
     findings::Key,
-    later::{self, LEAVE_OUT, not_yet},
     setting::{Given, Setting},
     text::{self, Text},
     word::{self, Refusal, quoted},
@@ -35,8 +34,7 @@ impl<'d> Section<'d, '_> {
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, Refusal>,
     ) -> Setting<T> {
-        let path = dotted(&self.key.path, name);
-        self.value(name, |value, section| section.one(&path, value, parse))
+        self.value(name, |value, section| section.one(value, parse))
     }
 
     /// A text of which `parse` makes a value, or true or false, of which `switched` does.
@@ -46,10 +44,9 @@ impl<'d> Section<'d, '_> {
         parse: impl Fn(&str) -> Result<T, Refusal>,
         switched: impl Fn(bool) -> Result<T, Refusal>,
     ) -> Setting<T> {
-        let path = dotted(&self.key.path, name);
         self.value(name, |value, section| match value {
             DeValue::Boolean(on) => switched(*on),
-            _ => section.one(&path, value, parse),
+            _ => section.one(value, parse),
         })
     }
 
@@ -97,7 +94,7 @@ impl<'d> Section<'d, '_> {
         };
         let mut words = Vec::with_capacity(members.len());
         for (offset, value) in members {
-            match self.one(&key.path, value, |word| Ok(word.to_owned())) {
+            match self.one(value, |word| Ok(word.to_owned())) {
                 Ok(word) => words.push(word),
                 Err(refusal) => return self.wrong(&Key { offset, ..key }, refusal),
             }
@@ -134,7 +131,7 @@ impl<'d> Section<'d, '_> {
         seen: &mut HashSet<T>,
     ) -> Option<Given<T>> {
         let key = Key { path: path.to_owned(), offset };
-        match self.one(path, value, parse) {
+        match self.one(value, parse) {
             Ok(one) if seen.insert(one.clone()) => return Some(Given { value: one, key }),
             Ok(_) => {
                 let written = value.as_str().unwrap_or_default();
@@ -145,17 +142,8 @@ impl<'d> Section<'d, '_> {
         None
     }
 
-    pub(super) fn one<T>(
-        &self,
-        path: &str,
-        value: &DeValue<'_>,
-        parse: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let planned = value.as_str().and_then(|text| later::value(path, text).map(|what| (text, what)));
-        match planned {
-            Some((text, what)) => Err(Refusal::new(format!("{}: {}", quoted(text), not_yet(what)), LEAVE_OUT)),
-            None => word::word(value, self.found.base(), parse),
-        }
+    pub(super) fn one<T>(&self, value: &DeValue<'_>, parse: impl Fn(&str) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        word::word(value, self.found.base(), parse)
     }
 
     fn value<T>(

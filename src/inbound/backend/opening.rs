@@ -1,19 +1,17 @@
-//! From a connection to a backend that has greeted: in TLS where it is to be, and never in clear then.
+//! From a connection to a backend that has greeted: in TLS where it is to be, and in clear then only where a strategy lets
+//! it go on without (`guide`).
 
 use std::io;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{Backend, READ, Target};
+use super::{Backend, Encryption, READ, Target, request::Request};
 use crate::{
     net::connect::BackendStream,
     proto::{
-        self, Complaint, Input, Violation,
-        upgrade::{Refusal, Stage, Upgrade, Upgraded, greeting_for},
+        self, Complaint,
+        upgrade::{Refusal, Stage, Upgraded, greeting_for},
     },
     telemetry::Told,
     tls::{ClientFault, ClientSide},
@@ -27,74 +25,57 @@ pub(super) enum Unopened {
     Unusable(Complaint),
 }
 
+/// A connection on which a session can begin, and the whole greeting, with nothing behind it.
+pub(super) type Opened = Result<(BackendStream, Vec<u8>), Unopened>;
+
 impl Backend {
-    /// Brings a connection to where the session inside it can begin. Returns the whole greeting, and nothing behind it.
-    pub(super) async fn open(
-        &self,
-        stream: BackendStream,
-        target: &Target,
-    ) -> Result<(BackendStream, Vec<u8>), Unopened> {
+    /// Brings a connection to where the session inside it can begin.
+    pub(super) async fn open(&self, stream: BackendStream, target: &Target) -> Opened {
         let late = |_| Err(Unopened::Failed(self.too_late_to_greet()));
         let opened = timeout(self.config.greeting_timeout, self.secure_and_greet(stream, target));
         opened.await.unwrap_or_else(late)
     }
 
-    async fn secure_and_greet(
-        &self,
-        mut stream: BackendStream,
-        target: &Target,
-    ) -> Result<(BackendStream, Vec<u8>), Unopened> {
-        let Some(tls) = &self.tls else {
-            let greeting = self.greeting(&mut stream).await?;
-            return Ok((stream, greeting));
-        };
+    async fn secure_and_greet(&self, stream: BackendStream, target: &Target) -> Opened {
+        match &self.encryption {
+            Encryption::Never => self.greet(stream).await,
+            Encryption::Always(tls) => self.in_tls(tls, stream, target).await,
+            // What it takes is much, and most backends are never guided.
+            Encryption::Strategy(guide) => Box::pin(self.guided(guide, stream, target)).await,
+        }
+    }
+
+    async fn in_tls(&self, tls: &ClientSide, mut stream: BackendStream, target: &Target) -> Opened {
         if !tls.implicit {
             self.ask_for_tls(&mut stream).await?;
         }
-        let mut stream = self.handshake(tls, stream, target).await?;
-        let greeting = match greeting_for(self.protocol, &self.settings.hostname) {
-            Some(greeting) if !tls.implicit => greeting,
-            _ => self.greeting(&mut stream).await?,
-        };
-        Ok((stream, greeting))
+        let stream = handshake(tls, stream, target).await?;
+        if tls.implicit { self.greet(stream).await } else { self.greet_again(stream).await }
     }
 
     /// The dialogue before TLS.
     async fn ask_for_tls(&self, stream: &mut BackendStream) -> Result<(), Unopened> {
-        let mut upgrade = Upgrade::new(self.protocol, &self.settings.hostname);
-        let (mut input, mut output) = (Input::new(), Vec::new());
+        let mut request = Request::new(self.protocol, &self.settings.hostname);
         loop {
-            let mut bytes = [0; READ];
-            match stream.read(&mut bytes).await {
-                Ok(0) => return Err(Unopened::Failed("closed before TLS".to_owned())),
-                Ok(count) => input.push(&bytes[..count]),
-                Err(error) => return Err(Unopened::Failed(error.to_string())),
+            match request.hear(stream).await? {
+                Upgraded::More => {}
+                Upgraded::Ready(_) => return Ok(()),
+                Upgraded::Refused(refusal) => return Err(Unopened::Failed(refused(&refusal).to_string())),
             }
-            match upgrade.step(&mut input, &mut output) {
-                Ok(Upgraded::More) => {}
-                Ok(Upgraded::Ready(_)) => return Ok(()),
-                Ok(Upgraded::Refused(refusal)) => return Err(Unopened::Failed(refused(&refusal).to_string())),
-                Err(Violation::InjectedBeforeTls) => return Err(Unopened::Unusable(Complaint::SpokeBeforeTls)),
-                Err(_) => return Err(Unopened::Failed(format!("what it says before TLS is not {}", self.protocol))),
-            }
-            stream.write_all(&output).await.map_err(|error| Unopened::Failed(error.to_string()))?;
-            output.clear();
         }
     }
 
-    async fn handshake(
-        &self,
-        tls: &ClientSide,
-        stream: BackendStream,
-        target: &Target,
-    ) -> Result<BackendStream, Unopened> {
-        let Some(name) = tls.name(&target.host()) else {
-            let fault = ClientFault::new("there is no name to ask it for", "write one in tls.name");
-            return Err(Unopened::Failed(fault.to_string()));
-        };
-        match TlsConnector::from(tls.config.clone()).connect(name, stream).await {
-            Ok(stream) => Ok(BackendStream::Tls(Box::new(stream))),
-            Err(error) => Err(Unopened::Failed(ClientFault::of(&error).to_string())),
+    /// Has it greet.
+    pub(super) async fn greet(&self, mut stream: BackendStream) -> Opened {
+        let greeting = self.greeting(&mut stream).await?;
+        Ok((stream, greeting))
+    }
+
+    /// The greeting inside TLS of a backend that has greeted before it.
+    pub(super) async fn greet_again(&self, stream: BackendStream) -> Opened {
+        match greeting_for(self.protocol, &self.settings.hostname) {
+            Some(greeting) => Ok((stream, greeting)),
+            None => self.greet(stream).await,
         }
     }
 
@@ -107,7 +88,7 @@ impl Backend {
             match stream.read(&mut bytes).await {
                 Ok(0) => return failed("closed before its greeting was complete".to_owned()),
                 Ok(count) => greeting.extend_from_slice(&bytes[..count]),
-                Err(error) => return failed(self.unread(&error)),
+                Err(error) => return failed(unread(stream, &error)),
             }
             match proto::greeting_end(self.protocol, &greeting) {
                 Ok(Some(end)) if end < greeting.len() => return Err(Unopened::Unusable(Complaint::SpokeUnasked)),
@@ -117,19 +98,31 @@ impl Backend {
             }
         }
     }
+}
 
-    /// Why nothing can be read. In TLS 1.3 a server says only after the handshake that it does not take a certificate.
-    fn unread(&self, error: &io::Error) -> String {
-        match self.tls {
-            Some(_) => ClientFault::of(error).to_string(),
-            None => error.to_string(),
-        }
+async fn handshake(tls: &ClientSide, stream: BackendStream, target: &Target) -> Result<BackendStream, Unopened> {
+    let Some(name) = tls.name(&target.host()) else {
+        let fault = ClientFault::new("there is no name to ask it for", "write one in tls.name");
+        return Err(Unopened::Failed(fault.to_string()));
+    };
+    match TlsConnector::from(tls.config.clone()).connect(name, stream).await {
+        Ok(stream) => Ok(BackendStream::Tls(Box::new(stream))),
+        Err(error) => Err(Unopened::Failed(ClientFault::of(&error).to_string())),
     }
 }
 
-fn refused(Refusal { at, said }: &Refusal) -> ClientFault {
-    let said = Told(said);
-    match at {
+/// Why nothing can be read. In TLS 1.3 a server says only after the handshake that it does not take a certificate.
+fn unread(stream: &BackendStream, error: &io::Error) -> String {
+    match stream {
+        BackendStream::Tls(_) => ClientFault::of(error).to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Why a backend cannot be spoken to in TLS, in plain words.
+pub(super) fn refused(refusal: &Refusal) -> ClientFault {
+    let said = Told(&refusal.said);
+    match refusal.at {
         Stage::Greeting => ClientFault::new(
             format!("it refuses the connection before TLS: {said}"),
             "what it says in clear is passed on to nobody; its own log may say more",
