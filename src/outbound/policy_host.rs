@@ -71,7 +71,7 @@ impl PolicyHosts {
         let fetching = Fetching::default();
         let (told, hosts) = (fetching.clone(), self.clone());
         self.control.spawn(async move {
-            let found = hosts.ask_in_time(&domain).await;
+            let found = hosts.ask_apart(domain.clone()).await;
             note(&found);
             hosts.lock().remove(&domain);
             // Nobody else tells.
@@ -84,9 +84,15 @@ impl PolicyHosts {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask_in_time(&self, domain: &str) -> Fetched {
-        let late = |_| Err(Fault::Late(self.deadline));
-        timeout(self.deadline, self.ask(domain)).await.unwrap_or_else(late)
+    /// Asks in a task of its own: those who wait are told also where that ends by a panic.
+    async fn ask_apart(&self, domain: String) -> Fetched {
+        let (hosts, deadline) = (self.clone(), self.deadline);
+        let asking = self.control.spawn(async move { timeout(deadline, hosts.ask(&domain)).await });
+        match asking.await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => Err(Fault::Late(deadline)),
+            Err(_) => Err(Fault::Unreachable("the fetch was given up".to_owned())),
+        }
     }
 
     async fn ask(&self, domain: &str) -> Fetched {

@@ -112,6 +112,16 @@ async fn row_50_a_host_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_ends_by_a_panic_is_told_and_does_not_stand_in_the_way_of_the_next() {
+    let names = Names::by(|_| async { panic!("as a test has it") });
+    let hosts = PolicyHosts::new(RootCertStore::empty(), names, Handle::current()).unwrap();
+    for _ in 0..2 {
+        let fetched = timeout(Duration::from_secs(30), fetch_from(&hosts, DOMAIN)).await;
+        assert!(matches!(fetched, Ok(Err(Fault::Unreachable(_)))), "{fetched:?}");
+    }
+}
+
+#[tokio::test]
 async fn m4_a_host_that_is_not_there_is_told_so() {
     let authority = authority();
     let host = serve(&authority, right, None).await;
