@@ -915,7 +915,8 @@ fn explain_shows_how_remotes_are_connected_to() {
   local-targets     allowed
   eight-bit         reject
   immediate-retries 0
-  limit             domain 5, host 3, sessions 40";
+  limit             domain 5, host 3, sessions 40
+  timeout           connect 1s, greeting 2s, rcpt 3s, data 4s, block 5s, data-end 6s, place 7s, total 4m";
     assert_eq!(explained.split("\n\n").find(|part| part.starts_with("queue\n")), Some(expected));
 }
 

@@ -63,7 +63,7 @@ pub(crate) use host::is_host_name;
 pub use identity::Identity;
 pub use load::{control, load, parse};
 pub use protection::{AutoBan, Protection};
-pub use queue::{Families, Queue, QueueLimits};
+pub use queue::{Families, Queue, QueueLimits, QueueTimeouts};
 pub use relay::{MultiDomain, RelayListener};
 pub use resolver::{Dnssec, NameServers, Resolver};
 pub use text::{MAX_FILE, Text, TextError};

@@ -23,10 +23,12 @@ use crate::policy::strategy::{
 };
 
 mod sessions;
+mod timeouts;
 
 use sessions::SessionKeys;
 pub(super) use sessions::eight_bit;
 pub use sessions::{Families, QueueLimits};
+pub use timeouts::QueueTimeouts;
 
 /// What `[queue]` comes to.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Queue {
     pub immediate_retries: u32,
     /// `limit.*`.
     pub limits: QueueLimits,
+    /// `timeout.*`.
+    pub timeouts: QueueTimeouts,
     /// `eight-bit`: whether a message that may have 8 bits goes to a remote without 8BITMIME, as it is.
     pub eight_bit: bool,
     /// `local-targets`: whether a remote may be at an address that means this machine or its link.
@@ -212,6 +216,7 @@ impl QueueTable {
             ehlo_hostname: keys.ehlo_hostname.value_or(hostname.to_owned()),
             immediate_retries: u32::try_from(keys.immediate_retries.value_or(1)).unwrap_or(1),
             limits: keys.limits.resolve(),
+            timeouts: QueueTimeouts::resolve(&keys.timeouts),
             eight_bit: keys.eight_bit.value_or(true),
             local_targets: keys.local_targets.value_or(false),
             named: self.tables().next().is_some() || !self.rules.is_absent() || keys.say_anything(),

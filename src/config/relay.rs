@@ -200,6 +200,7 @@ queue
   eight-bit         send
   immediate-retries 1
   limit             domain 20, host 20, sessions 1000
+  timeout           connect 15s, greeting 30s, rcpt 1m, data 1m, block 2m, data-end 570s, place 30s, total 4m
 
 queue.strategy.tls: the first that is true
   invalid-tls       if retry_num > 0 && last_error == 'tls'

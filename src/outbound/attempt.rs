@@ -59,7 +59,7 @@ pub(super) struct Opened {
 /// # Errors
 /// Why that cannot be, for the sender.
 pub(super) async fn connect(means: &Means, host: &str, at: SocketAddr) -> Result<(BackendStream, IpAddr), Refusal> {
-    let limit = means.times.connect;
+    let limit = means.queue.timeouts.connect;
     let (why, last_error) = match timeout(limit, connect::tcp(at, means.queue.source_for(at.ip()))).await {
         Ok(Ok(stream)) => match stream.ends() {
             Some((own, _)) => return Ok((stream, own.ip().to_canonical())),
@@ -89,7 +89,8 @@ impl<'a> Attempt<'a> {
             helo: self.judged.verdict.without_tls().is_ok(),
             eight_bit: self.means.queue.eight_bit,
         };
-        let conversation = Conversation::new(stream, settings, self.means.times, self.judged.strategy.tls_timeout);
+        let conversation =
+            Conversation::new(stream, settings, self.means.queue.timeouts, self.judged.strategy.tls_timeout);
         let opened = self.greet(conversation).await;
         self.tell(opened.as_ref().map(|opened| opened.assurance));
         opened

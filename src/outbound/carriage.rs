@@ -14,6 +14,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
+use tokio::time::timeout;
 
 use super::{
     fan_out::FanOut,
@@ -137,12 +138,23 @@ impl Carriage {
             }
             return ending.answer;
         }
-        let ending = match self.ask(&means, &errand, mail, mailbox).await {
-            Ok(ending) => ending,
-            Err(NoWay { answer, last_error }) => Ending { answer, last_error },
+        let limit = means.queue.timeouts.total;
+        let ending = match timeout(limit, self.ask(&means, &errand, mail, mailbox)).await {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(NoWay { answer, last_error })) => Ending { answer, last_error },
+            Err(_) => self.out_of_time(&means, &domain, limit),
         };
         self.note(errand.sender, mailbox.address(), &ending);
         ending.answer
+    }
+
+    /// The sender waits no longer. Whoever has not answered is not asked any more.
+    fn out_of_time(&mut self, means: &Means, domain: &str, limit: Duration) -> Ending {
+        let answer = Obstacle::Unreachable.answer(&format!("{domain}: no answer within {} s", limit.as_secs_f32()));
+        let ending = Ending { answer, last_error: LastError::Timeout };
+        self.lanes.iter_mut().filter(|lane| lane.is_waiting()).for_each(|lane| drop(lane.end(ending.clone())));
+        means.store.domain_failed(domain, LastError::Timeout, SystemTime::now());
+        ending
     }
 
     async fn ask(

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -13,8 +13,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::times::{FAREWELL, Times};
+use super::times::{FAREWELL, limit};
 use crate::{
+    config::QueueTimeouts,
     net::connect::BackendStream,
     proto::{
         Input,
@@ -40,7 +41,7 @@ pub(super) struct Conversation {
     stream: BackendStream,
     input: Input,
     output: Vec<u8>,
-    times: Times,
+    times: QueueTimeouts,
     tls_timeout: Duration,
 }
 
@@ -74,7 +75,7 @@ impl Broken {
 
 impl Conversation {
     /// A conversation that begins with the server's greeting. `tls_timeout` is for the answer to STARTTLS.
-    pub(super) fn new(stream: BackendStream, settings: Settings, times: Times, tls_timeout: Duration) -> Self {
+    pub(super) fn new(stream: BackendStream, settings: Settings, times: QueueTimeouts, tls_timeout: Duration) -> Self {
         let (remote, input, output) = (Remote::new(settings), Input::new(), Vec::new());
         Self { remote, stream, input, output, times, tls_timeout }
     }
@@ -108,7 +109,7 @@ impl Conversation {
     }
 
     fn limit(&self) -> Duration {
-        self.remote.awaits().map_or(self.times.greeting, |asked| self.times.of(asked, self.tls_timeout))
+        self.remote.awaits().map_or(self.times.greeting, |asked| limit(&self.times, asked, self.tls_timeout))
     }
 
     /// Writes what there is, and reads some.
@@ -142,16 +143,35 @@ impl Conversation {
         self.drain().await
     }
 
-    /// Ends the message, and sends what is left of it: [`Conversation::next`] is the answer.
+    /// Ends the message, of which nothing is sent any more if the server has said something meanwhile: [`Conversation::next`] is the
+    /// answer.
     ///
     /// # Errors
-    /// [`Broken`]: before the end was written whole the server does not have the message. An event comes in its place.
+    /// [`Broken`]: the server does not have the message.
     pub(super) async fn finish(&mut self) -> Result<Option<Event>, Broken> {
-        if let Some(event) = self.drain().await? {
+        if let Some(event) = self.overhear()? {
             return Ok(Some(event));
         }
         self.remote.end(&mut self.output);
         Ok(None)
+    }
+
+    /// What the server has said, without waiting for it.
+    fn overhear(&mut self) -> Result<Option<Event>, Broken> {
+        let (mut bytes, mut cx) = ([0; READ], Context::from_waker(Waker::noop()));
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer) {
+            Poll::Pending => Ok(None),
+            Poll::Ready(Err(error)) => Err(Broken::Lost(error)),
+            Poll::Ready(Ok(())) => self.interrupted_by(buffer.filled()),
+        }
+    }
+
+    /// What it comes to that the server speaks in the middle of the message.
+    fn interrupted_by(&mut self, bytes: &[u8]) -> Result<Option<Event>, Broken> {
+        self.hear(bytes)?;
+        let mut unused = Vec::new();
+        self.remote.step(&mut self.input, &mut unused).map_err(Broken::Breach)
     }
 
     /// Writes what is gathered, listening all the while: a server that does not want the rest says so and closes, and what it has said would
@@ -166,9 +186,7 @@ impl Conversation {
                 Ok(Err(error)) => return Err(Broken::Lost(error)),
                 Ok(Ok(Moved::Out(count))) => written += count,
                 Ok(Ok(Moved::In(count))) => {
-                    self.hear(&bytes[..count])?;
-                    let mut unused = Vec::new();
-                    let event = self.remote.step(&mut self.input, &mut unused).map_err(Broken::Breach)?;
+                    let event = self.interrupted_by(&bytes[..count])?;
                     if event.is_some() {
                         return Ok(event);
                     }
@@ -191,11 +209,9 @@ impl Conversation {
         Poll::Ready(Ok(Moved::Out(count)))
     }
 
-    /// Whether the server has said or done anything since it was last heard: then it is not to be relied upon.
-    pub(super) fn is_stirring(&mut self) -> bool {
-        let (mut bytes, mut cx) = ([0; 1], Context::from_waker(std::task::Waker::noop()));
-        let mut buffer = ReadBuf::new(&mut bytes);
-        !self.input.peek().is_empty() || Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer).is_ready()
+    /// Whether the server has said or done nothing since it was last heard: otherwise it is not to be relied upon.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        matches!(self.overhear(), Ok(None)) && self.input.peek().is_empty()
     }
 
     /// Goes on inside TLS, on the stream that `shake` makes of this one. Nothing said before counts any more.

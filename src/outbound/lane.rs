@@ -99,6 +99,11 @@ impl Lane {
         matches!(self.state, State::Envelope) && !self.is_full
     }
 
+    /// Whether it owes an answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.reached.conversation.remote.awaits().is_some()
+    }
+
     /// How many recipients it has accepted.
     pub(super) const fn accepted(&self) -> usize {
         self.accepted
@@ -110,7 +115,7 @@ impl Lane {
         self.messages < most.min(MOST_MESSAGES)
             && self.since.elapsed() < LONGEST
             && self.reached.conversation.remote.is_reusable()
-            && !self.reached.conversation.is_stirring()
+            && self.reached.conversation.is_quiet()
     }
 
     /// Makes it as one that has no message: it is for the next one.

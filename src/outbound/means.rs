@@ -11,7 +11,6 @@ use super::{
     prospect::Scout,
     route::{Ourselves, Targets},
     store::Store,
-    times::Times,
 };
 use crate::{
     config::{Config, Queue},
@@ -35,8 +34,6 @@ pub struct Means {
     pub store: Store,
     /// How many sessions there are.
     pub places: Arc<Places>,
-    /// How long everything may take.
-    pub times: Times,
 }
 
 /// What of it outlives a configuration.
@@ -72,7 +69,6 @@ impl Means {
             ourselves: Ourselves::of(config),
             store,
             places,
-            times: Times::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! From a recipient to a server that would take an envelope for it: one host after the other, one address after the other.
 //!
-//! Promises that the sender hears in time; that a host is left for the next where it cannot be found, reached, talked to or trusted,
+//! Promises that a host is left for the next where it cannot be found, reached, talked to or trusted,
 //! and for no other reason (RFC 5321 §5.1, RFC 7672 §2.2, RFC 8461 §5): what a server says of an envelope is its last word; that a second
 //! attempt at the same address follows at once on TLS that has failed only where a rule then asks for something else.
 
@@ -9,8 +9,6 @@ use std::{
     sync::Arc,
     time::SystemTime,
 };
-
-use tokio::time::timeout;
 
 use super::{
     attempt::{Attempt, Opened, connect, tell_of_none, tell_of_refusal},
@@ -123,21 +121,14 @@ impl Reached {
     }
 }
 
-/// Finds a server for a recipient, and waits for it no longer than its sender does.
+/// Finds a server for a recipient.
 ///
 /// # Errors
 /// Why there is none.
 pub(super) async fn reach(means: &Means, errand: &Errand<'_>) -> Result<Reached, NoWay> {
     means.store.settled().await;
-    let limit = means.times.reach;
     let mut walk = Walk { means, scout: means.scout(), errand, places: Vec::new(), tried: 0 };
-    let found = match timeout(limit, walk.go()).await {
-        Ok(found) => found,
-        Err(_) => {
-            let answer = Obstacle::Unreachable.answer(&format!("no time is left after {} s", limit.as_secs()));
-            Err(NoWay { answer, last_error: LastError::Timeout })
-        }
-    };
+    let found = walk.go().await;
     if let Err(no_way) = &found {
         means.store.domain_failed(errand.domain, no_way.last_error, SystemTime::now());
     }
@@ -183,7 +174,7 @@ impl Walk<'_> {
 
     async fn place(&self, kind: Kind, most: usize) -> Result<Place, NoWay> {
         let what = kind.to_string();
-        let place = self.means.places.take(kind, most, self.means.times.place).await;
+        let place = self.means.places.take(kind, most, self.means.queue.timeouts.place).await;
         place.ok_or_else(|| NoWay {
             answer: Obstacle::LocalLimit.answer(&format!("{most} sessions {what}")),
             last_error: LastError::Concurrency,

@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                     Course::Over => return self.flush().await,
                 }
             }
-            let read = timeout(self.means.times.block, self.stream.read(&mut buffer)).await;
+            let read = timeout(self.means.queue.timeouts.block, self.stream.read(&mut buffer)).await;
             match read.unwrap_or(Ok(0)) {
                 // What has come is no message without its end.
                 Ok(0) | Err(_) => return Err(CLIENT_LOST),

@@ -65,6 +65,8 @@ fn queue(text: &mut String, queue: &Queue) {
     row(text, "immediate-retries", &queue.immediate_retries.to_string());
     let QueueLimits { domain, host, sessions } = queue.limits;
     row(text, "limit", &format!("domain {domain}, host {host}, sessions {sessions}"));
+    let times = queue.timeouts.all().map(|(name, time)| format!("{name} {}", spelled(time)));
+    row(text, "timeout", &times.join(", "));
 }
 
 fn choice(text: &mut String, strategies: &Strategies) {

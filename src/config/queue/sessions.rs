@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::timeouts::{QueueTimeouts, TimeoutKeys};
 use crate::config::{file::List, host, resolve::size, section::Section, setting::Setting, shared::MANY, word::one_of};
 
 /// `ip-strategy`: which addresses of a server are tried, and which of them first.
@@ -61,6 +62,7 @@ pub(in crate::config) struct SessionKeys {
     pub(super) ehlo_hostname: Setting<String>,
     pub(super) immediate_retries: Setting<u64>,
     pub(super) limits: LimitKeys,
+    pub(in crate::config) timeouts: TimeoutKeys,
     pub(super) eight_bit: Setting<bool>,
     pub(super) local_targets: Setting<bool>,
 }
@@ -88,6 +90,7 @@ impl SessionKeys {
                 host: table.count("host", 1..=MANY),
                 sessions: table.count("sessions", 1..=MANY),
             }),
+            timeouts: table.within("timeout", QueueTimeouts::read),
             eight_bit: table.word("eight-bit", |name| one_of(name, &[true, false], eight_bit)),
             local_targets: table.switch("local-targets"),
         }
@@ -95,12 +98,22 @@ impl SessionKeys {
 
     /// Whether the file has any of them.
     pub(super) fn say_anything(&self) -> bool {
-        let Self { ip_strategy, source_ip, ehlo_hostname, immediate_retries, limits, eight_bit, local_targets } = self;
+        let Self {
+            ip_strategy,
+            source_ip,
+            ehlo_hostname,
+            immediate_retries,
+            limits,
+            timeouts,
+            eight_bit,
+            local_targets,
+        } = self;
         let LimitKeys { domain, host, sessions } = limits;
         let counts = [immediate_retries, domain, host, sessions];
         let switches = [eight_bit, local_targets];
         !(ip_strategy.is_absent() && source_ip.is_absent() && ehlo_hostname.is_absent())
             || counts.iter().any(|setting| !setting.is_absent())
+            || timeouts.iter().any(|setting| !setting.is_absent())
             || switches.iter().any(|setting| !setting.is_absent())
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     config::{
-        Families,
+        Families, QueueTimeouts,
         file::File,
         findings::{Findings, Key},
         queue::{QueueTable, StrategyTable},
@@ -31,6 +31,9 @@ pub(super) fn check(file: &File, found: &mut Findings) {
         }
     }
     sources(queue, found);
+    for (setting, (_, longest)) in queue.sessions.timeouts.iter().zip(QueueTimeouts::LONGEST.all()) {
+        bounded(setting, longest, found);
+    }
     twice_default(queue, found);
     unused(file, found);
     if let Some(given) = queue.rules.given() {
