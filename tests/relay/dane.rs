@@ -31,6 +31,20 @@ fn d1_mail_goes_by_the_four_states_of_dnssec() {
 }
 
 #[test]
+fn d2_a_resolver_that_is_not_to_be_believed_is_told_of_at_once_and_there_is_no_dane() {
+    let bed = Bed::new(&format!("[resolver]\ntype = \"custom\"\ncustom = \"{}\"\n", World::RESOLVER));
+    // Before there is any mail.
+    let line = bed.gateway.log_line("a word on the resolver", |line| line["message"] == "no DANE by this resolver");
+    assert_eq!((&line["level"], &line["server"]), (&"WARN".into(), &"10.53.0.2:53".into()));
+    assert!(bed.gateway.output().contains("what it says of DNSSEC can be forged: there is no DANE"));
+    let hosts = MailHosts::builder(&bed.world).start(&bed.world);
+    // What is published for DANE counts for nothing.
+    assert_begins(&bed.send("bob@bad.secure.test"), "250 2.0.0 ");
+    assert_eq!((bed.attempt("bad.secure.test")["outcome"].as_str(), hosts.messages().len()), (Some("encrypted"), 1));
+    assert!(!bed.world.asked().iter().any(|question| question.starts_with("TLSA")));
+}
+
+#[test]
 fn d3_where_the_mx_records_cannot_be_had_nobody_is_connected_to() {
     let bed = Bed::new("");
     let hosts = MailHosts::builder(&bed.world).start(&bed.world);

@@ -1,7 +1,49 @@
 //! The rules of a relay (RFC 5321 and its extensions), with mail.
 
+use std::time::{Duration, Instant};
+
 use crate::bed::{Bed, SENDER, assert_begins, deliver, deliver_by_smtp};
 use crate::support::{MailHosts, Said, Talk, World, message, stuffed};
+
+#[test]
+fn s1_a_server_that_stalls_is_given_up_before_the_sender_gives_up() {
+    let second = "[queue.timeout]\ngreeting = \"1s\"\nrcpt = \"1s\"\ndata = \"1s\"\ndata-end = \"1s\"\n";
+    let tls = "[queue.tls.default]\ntimeout.tls = \"1s\"\n[queue.tls.invalid-tls]\ntimeout.tls = \"1s\"\n";
+    let bed = Bed::new(&format!("{second}{tls}"));
+    let hosts = MailHosts::builder(&bed.world).start(&bed.world);
+    for (phase, reply) in [
+        ("", "451 4.4.1 "),
+        ("EHLO", "451 4.4.2 "),
+        ("STARTTLS", "451 4.7.5 "),
+        ("MAIL", "451 4.4.2 "),
+        ("RCPT", "451 4.4.2 "),
+        ("DATA", "451 4.4.2 "),
+        (".", "451 4.4.2 Delivery status unknown"),
+    ] {
+        let stalls = move |said: &Said<'_>| {
+            let is_it = said.command == phase || (!phase.is_empty() && said.command.starts_with(phase));
+            is_it.then_some(MailHosts::SILENCE)
+        };
+        hosts.become_those(MailHosts::builder(&bed.world).saying(stalls));
+        let begun = Instant::now();
+        let mut talk = bed.lmtp();
+        talk.ask(&format!("MAIL FROM:<{SENDER}>"), "250");
+        talk.send("RCPT TO:<bob@insecure.test>\r\n");
+        let mut said = talk.reply("");
+        if said.starts_with('2') {
+            talk.send("DATA\r\n");
+            said = talk.reply("");
+        }
+        if said.starts_with('3') {
+            talk.send(stuffed(&message("stall", 1000)));
+            said = talk.reply("");
+        }
+        assert_begins(&said, reply);
+        // The next shortest of the times is 15 s, and the session goes on.
+        assert!(begun.elapsed() < Duration::from_secs(12), "{phase}: {:?}", begun.elapsed());
+        talk.ask("NOOP", "250");
+    }
+}
 
 #[test]
 fn s2_whatever_only_looks_like_an_end_is_part_of_the_one_message() {

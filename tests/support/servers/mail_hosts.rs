@@ -72,6 +72,9 @@ struct Manner {
 }
 
 impl MailHosts {
+    /// No answer.
+    pub const SILENCE: &str = "\0";
+
     /// One at [`World::MAIL_HOST`] with the world's certificate, and with the usual extensions.
     pub fn builder(world: &World) -> MailHostsBuilder {
         let offered = "PIPELINING\nSIZE 10000000\n8BITMIME\nENHANCEDSTATUSCODES".into();
@@ -149,7 +152,8 @@ impl MailHostsBuilder {
         self
     }
 
-    /// With these words where there are any; empty ones close the connection.
+    /// With these words where there are any; empty ones close the connection, and [`MailHosts::SILENCE`] is nothing
+    /// more, until the client goes.
     pub fn saying<W: Into<String>>(mut self, words: impl Fn(&Said<'_>) -> Option<W> + Send + Sync + 'static) -> Self {
         self.manner.words = Box::new(move |said| words(said).map(Into::into));
         self
@@ -250,6 +254,10 @@ impl<'a> Session<'a> {
     fn say(&self, talk: &mut Talk, tls: bool, command: &str, usual: &str) -> Option<u16> {
         let said = Said { at: self.at, visit: self.number, tls, command };
         let words = (self.manner.words)(&said).unwrap_or_else(|| usual.into());
+        if words == MailHosts::SILENCE {
+            talk.rest();
+            return None;
+        }
         if words.is_empty() {
             talk.cut();
             return None;
