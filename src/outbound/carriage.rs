@@ -20,7 +20,7 @@ use super::{
     fan_out::FanOut,
     lane::{Ending, Lane},
     means::Means,
-    reach::{Errand, NoWay, reach},
+    reach::{Errand, NoWay, Reached, reach},
     store::{BodyDigest, Envelope, Reply},
 };
 use crate::{
@@ -43,6 +43,8 @@ pub(super) struct Carriage {
     fan_out: FanOut,
     /// The servers of this transaction.
     lanes: Vec<Lane>,
+    /// Domains that could not be reached in this transaction: they are not tried for each of their recipients.
+    unreached: Vec<(String, NoWay)>,
     /// The recipients that were accepted, in their order, each with the place of its lane. Without, it has the message, if it is
     /// the one that is expected.
     recipients: Vec<(Mailbox, Option<usize>)>,
@@ -85,6 +87,11 @@ async fn all<'l, F: Future<Output = ()>>(lanes: &'l mut [Lane], work: impl FnMut
     .await;
 }
 
+/// Whether a failure says that another recipient of the domain would fare no better.
+fn is_of_the_domain(error: LastError) -> bool {
+    matches!(error, LastError::Connection | LastError::Timeout | LastError::Dns | LastError::Concurrency)
+}
+
 /// The sender of a transaction, as far as it matters here.
 fn address(mail: &Mail) -> &str {
     mail.sender.as_ref().map(Mailbox::address).unwrap_or_default()
@@ -102,6 +109,7 @@ impl Carriage {
             manner,
             fan_out,
             lanes: Vec::new(),
+            unreached: Vec::new(),
             recipients: Vec::new(),
             body: Context::new(&SHA256),
             size: 0,
@@ -172,7 +180,7 @@ impl Carriage {
         let lane = &self.lanes[place];
         if lane.ending().is_some() && lane.is_used() && lane.accepted() == 0 {
             // It was left while it waited: that says nothing of this message.
-            let reached = reach(means, errand).await?;
+            let reached = self.reach(means, errand).await?;
             self.lanes[place] = Lane::new(errand.domain.to_owned(), reached);
             ending = self.lanes[place].recipient(mail, mailbox).await;
         } else if lane.is_full && !ending.answer.is_positive() && self.manner != Manner::OneDomain {
@@ -202,10 +210,26 @@ impl Carriage {
         }
         let lane = match self.take_kept(means, errand) {
             Some(lane) => lane,
-            None => Lane::new(errand.domain.to_owned(), reach(means, errand).await?),
+            None => Lane::new(errand.domain.to_owned(), self.reach(means, errand).await?),
         };
         self.lanes.push(lane);
         Ok(self.lanes.len() - 1)
+    }
+
+    /// Finds a server for a recipient whose domain has not proven out of reach in this transaction.
+    async fn reach(&mut self, means: &Means, errand: &Errand<'_>) -> Result<Reached, NoWay> {
+        if let Some((_, no_way)) = self.unreached.iter().find(|(domain, _)| domain == errand.domain) {
+            return Err(no_way.clone());
+        }
+        let reached = reach(means, errand).await;
+        match &reached {
+            // What has to do with TLS is for the strategy of each recipient to say.
+            Err(no_way) if is_of_the_domain(no_way.last_error) => {
+                self.unreached.push((errand.domain.to_owned(), no_way.clone()));
+            }
+            _ => {}
+        }
+        reached
     }
 
     /// Why a transaction for one domain has no further lane.
@@ -258,6 +282,7 @@ impl Carriage {
 
     /// The transaction has come to nothing, or the message is refused: no server has it.
     pub(super) fn abandon(&mut self) {
+        self.unreached.clear();
         self.put_by();
     }
 
@@ -289,6 +314,7 @@ impl Carriage {
         for ((mailbox, _), ending) in self.recipients.iter().zip(endings) {
             self.note(address(mail), mailbox.address(), ending);
         }
+        self.unreached.clear();
         self.put_by();
     }
 

@@ -8,7 +8,7 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Duration, Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -43,7 +43,7 @@ use crate::{
     proto::{
         Connection, Farewell, Input, Leg, Protocol, Violation,
         smtp::{
-            Egress, Mail, Trace,
+            Answer, Egress, Mail, Mailbox, Trace,
             egress::{Course, Demand, Piece},
         },
     },
@@ -56,6 +56,9 @@ const READ: usize = 32 * 1024;
 
 /// How much of commands is read at once.
 const READ_COMMANDS: usize = 4096;
+
+/// How long replies wait for the next one, to go out in one piece with it.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Serves one sender from accept to close.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, relay: Arc<Relay>, world: Arc<World>) {
@@ -207,14 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                     return Err(violation(fault));
                 }
             };
-            if !matches!(demand, Demand::Recipient(_) | Demand::Data) {
+            if !matches!(demand, Demand::Recipient(_) | Demand::Data | Demand::Closed) {
                 self.flush().await?;
             }
             match demand {
                 Demand::More | Demand::Pending => self.hear().await?,
                 Demand::Recipient(mailbox) => {
-                    let mail = self.mail();
-                    let answer = self.carriage.recipient(&mail, &mailbox).await;
+                    let answer = self.recipient(&mailbox).await?;
                     self.egress.answer(&answer, &mut self.output);
                 }
                 Demand::Data => {
@@ -228,9 +230,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                 Demand::Message => self.message().await?,
                 Demand::Abandoned => self.carriage.abandon(),
                 Demand::StartTls(_) => return Ok(Talked::StartTls),
-                Demand::Closed => return Ok(Talked::Over),
+                Demand::Closed => {
+                    // Postfix, for one, does not wait for the answer to QUIT.
+                    self.say_last().await;
+                    return Ok(Talked::Over);
+                }
             }
         }
+    }
+
+    /// What is said to a recipient. What was said before goes out meanwhile, if that takes its time: for each reply the sender waits
+    /// for five minutes (RFC 5321 §4.5.3.2), and one server may take four.
+    async fn recipient(&mut self, mailbox: &Mailbox) -> Result<Answer, Ended> {
+        let mail = self.mail();
+        let Self { visit, stream, carriage, output, .. } = self;
+        let mut asked = pin!(carriage.recipient(&mail, mailbox));
+        if let Ok(answer) = timeout(MOMENT, &mut asked).await {
+            return Ok(answer);
+        }
+        flush(visit, *stream, output).await?;
+        Ok(asked.await)
     }
 
     fn mail(&self) -> Mail {
@@ -338,27 +357,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
     }
 
     async fn flush(&mut self) -> Result<(), Ended> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        let sent = timeout(self.visit.relay.config.timeout, async {
-            self.stream.write_all(&self.output).await?;
-            self.stream.flush().await
-        });
-        let sent = sent.await;
-        self.visit.record.bytes_out += self.output.len() as u64;
-        self.output.clear();
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(CLIENT_LOST),
-            Err(_) => Err(Ended(Outcome::Timeout, "")),
-        }
+        flush(self.visit, self.stream, &mut self.output).await
     }
 
     /// Sends last words to a sender that need not take them.
     async fn say_last(&mut self) {
         // Why it is over is known.
         let _ = timeout(LAST_WORDS, self.flush()).await;
+    }
+}
+
+/// Sends what there is to say.
+async fn flush<S: AsyncWrite + Unpin>(visit: &mut Visit, stream: &mut S, output: &mut Vec<u8>) -> Result<(), Ended> {
+    if output.is_empty() {
+        return Ok(());
+    }
+    let sent = timeout(visit.relay.config.timeout, async {
+        stream.write_all(output).await?;
+        stream.flush().await
+    });
+    let sent = sent.await;
+    visit.record.bytes_out += output.len() as u64;
+    output.clear();
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(CLIENT_LOST),
+        Err(_) => Err(Ended(Outcome::Timeout, "")),
     }
 }
 
