@@ -61,3 +61,18 @@ pub fn assert_carries(arrived: &[u8], sent: &[u8]) {
         around(arrived),
     );
 }
+
+/// What is wrong with a message as it arrived: it is to be what was sent, behind so many `Received` fields.
+pub fn trace_is_wrong(arrived: &[u8], sent: &[u8], received: usize) -> Option<String> {
+    let Some(trace) = arrived.strip_suffix(sent) else {
+        let equal = arrived.iter().rev().zip(sent.iter().rev()).take_while(|(a, b)| a == b).count();
+        let (sent, arrived) = (sent.len(), arrived.len());
+        return Some(format!("{arrived} bytes arrived of {sent}, the last {equal} are equal"));
+    };
+    let trace = String::from_utf8_lossy(trace);
+    let (starts, rest): (Vec<_>, Vec<_>) =
+        trace.split_inclusive("\r\n").partition(|line| line.starts_with("Received: "));
+    let folded = |line: &&str| line.starts_with([' ', '\t']) && line.ends_with("\r\n");
+    let fits = starts.len() == received && rest.iter().all(folded) && trace.starts_with("Received: ");
+    (!fits).then(|| format!("{received} fields Received were to be in front: {trace:?}"))
+}

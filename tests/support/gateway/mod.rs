@@ -6,6 +6,7 @@ pub mod dialect;
 pub mod fake;
 pub mod hello;
 pub mod plain;
+pub mod relaying;
 pub mod secured;
 pub mod shown;
 pub mod talk;
@@ -201,7 +202,9 @@ impl Gateway {
     /// Waits until it has ended, and starts it anew with its configuration as it is now. The log begins anew too.
     #[track_caller]
     pub fn start_again(&mut self) {
-        assert!(self.ended().is_some(), "mailward should have ended: {}", self.output());
+        // Which may have been by a signal.
+        let ended = eventually(|| self.child.try_wait().ok().flatten());
+        assert!(ended.is_some(), "mailward should have ended: {}", self.output());
         self.child = self.launch.spawn(&self.scratch);
         self.await_listeners();
     }

@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::NAME;
 use crate::support::process::wait::eventually;
+use crate::support::stuffed;
 
 /// How long the other side may think. Only a broken test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -193,6 +194,17 @@ impl Talk {
                 return reply;
             }
         }
+    }
+
+    /// One SMTP transaction, one command at a time, which has to succeed.
+    #[track_caller]
+    pub fn send_mail(&mut self, from: &str, to: &[impl AsRef<str>], message: &[u8]) {
+        self.ask(&format!("MAIL FROM:<{from}>"), "250");
+        for to in to {
+            self.ask(&format!("RCPT TO:<{}>", to.as_ref()), "250");
+        }
+        self.ask("DATA", "354");
+        self.send(stuffed(message)).reply("250");
     }
 
     /// Everything up to and with a line that begins so.

@@ -5,6 +5,7 @@ pub mod exim;
 pub mod exim_server;
 pub mod front;
 pub mod mail_hosts;
+pub mod mx;
 pub mod named;
 pub mod pebble;
 pub mod postfix;

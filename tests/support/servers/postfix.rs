@@ -1,4 +1,5 @@
-//! Postfix: SMTP and submission in plaintext, delivering to Dovecot or to a maildir. It has no client for other machines.
+//! Postfix: SMTP and submission in plaintext, delivering to Dovecot or to a maildir. It has no client for other machines,
+//! unless it is told to hand all other mail to one.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use crate::support::namespace::Namespace;
 use crate::support::process::port::{Port, reserve_port};
 use crate::support::process::supervised::Supervised;
 use crate::support::process::wait::eventually;
-use crate::support::{DOMAIN, HOST, Scratch};
+use crate::support::{DOMAIN, HOST, Scratch, run};
 
 /// A running Postfix.
 #[derive(Debug)]
@@ -31,6 +32,17 @@ pub struct PostfixBuilder {
     proxied: bool,
     further: String,
     services: String,
+}
+
+/// What became of a message for one recipient, when it was last tried.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The recipient.
+    pub to: String,
+    /// `sent`, `deferred` or `bounced`.
+    pub status: String,
+    /// Postfix's words.
+    pub words: String,
 }
 
 impl Postfix {
@@ -74,6 +86,22 @@ impl Postfix {
     pub fn await_relayed(&self, recipient: &str) {
         let done = eventually(|| self.relayed().iter().any(|it| it == recipient).then_some(()));
         assert!(done.is_some(), "nothing was relayed to {recipient}: {}", self.log());
+    }
+
+    /// Every attempt to deliver a message to a recipient, in their order.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.log().lines().filter_map(delivery).collect()
+    }
+
+    /// Tries at once to deliver what waits.
+    pub fn flush(&self) {
+        run(Command::new("postqueue").arg("-c").arg(self.scratch.join("conf")).arg("-f"), b"").succeeds();
+    }
+
+    /// How many messages wait to be delivered.
+    pub fn queued(&self) -> usize {
+        let queues = ["maildrop", "incoming", "active", "deferred"];
+        queues.iter().map(|queue| files_below(&self.scratch.join(&format!("queue/{queue}")))).sum()
     }
 
     /// What Postfix printed and logged so far.
@@ -131,7 +159,14 @@ impl PostfixBuilder {
         ))
     }
 
-    /// Adds lines to the end of `main.cf`.
+    /// Hands all mail for other domains to this, `lmtp:inet:127.0.0.1:24`, without TLS.
+    pub fn send_by(mut self, transport: &str) -> Self {
+        // pickup is asked to look when a queue is to be flushed.
+        self.services += "smtp unix - - n - - smtp\nscache unix - - n - 1 scache\npickup unix n - n 60 1 pickup\n";
+        self.further(&format!("default_transport = {transport}\nrelay_transport = {transport}\n"))
+    }
+
+    /// Adds lines to `main.cf`, in place of those for the same settings.
     pub fn further(mut self, lines: &str) -> Self {
         self.further += lines;
         self
@@ -180,7 +215,12 @@ impl PostfixBuilder {
             ("LMTP_CA", self.tls.as_ref().map(|(ca, _)| ca.display().to_string()).unwrap_or_default()),
             ("LMTP_NAME", self.tls.as_ref().map_or("unused".into(), |(_, name)| name.clone())),
         ];
-        fill("postfix/main.cf", &values.each_ref().map(|(name, value)| (*name, value.as_str()))) + &self.further
+        let text = fill("postfix/main.cf", &values.each_ref().map(|(name, value)| (*name, value.as_str())));
+        // Postfix complains, in each process, of what stands there twice.
+        let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        let further: Vec<_> = self.further.lines().map(key).collect();
+        let kept = text.split_inclusive('\n').filter(|line| !further.contains(&key(line)));
+        kept.collect::<String>() + &self.further
     }
 
     fn master(&self, smtp: &Port, submission: &Port) -> String {
@@ -202,6 +242,19 @@ fn lay_out(scratch: &Scratch) {
     }
     scratch.directory_of("queue/public", user, group, 0o710);
     scratch.directory_of("queue/maildrop", user, group, 0o730);
+}
+
+/// The attempt that a line of the log tells of.
+fn delivery(line: &str) -> Option<Delivery> {
+    let (to, rest) = line.split_once(" to=<")?.1.split_once('>')?;
+    let (status, words) = rest.split_once(" status=")?.1.split_once(' ')?;
+    Some(Delivery { to: to.to_owned(), status: status.to_owned(), words: words.to_owned() })
+}
+
+/// Postfix makes folders for its files by their names.
+fn files_below(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { 1 }).sum()
 }
 
 fn lmtp(address: SocketAddr) -> String {

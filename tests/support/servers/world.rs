@@ -3,9 +3,11 @@
 //! The zones are in `tests/fixtures/servers/world`. Below `test.` there is one of each kind: `secure.test` is signed
 //! and has a name for each case of DANE, `insecure.test` is not signed, `bogus.test` was changed behind its signatures.
 //! Nearly all mail hosts are at one address, where a [`Sink`] can be, or the test's own [`MailHosts`](super::mail_hosts::MailHosts), and all hosts of
-//! MTA-STS policies at another, where a [`PolicyHost`] can be.
+//! MTA-STS policies at another, where a [`PolicyHost`] can be. `many.test`, which is not signed, has
+//! domains with a host and an address of their own, where an [`Mx`] can be.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,8 +15,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::mx::{Mx, Script};
 use super::template::fill;
 use crate::support::gateway::authority::Issued;
+use crate::support::gateway::secured::showing;
 use crate::support::gateway::talk::Talk;
 use crate::support::namespace::Namespace;
 use crate::support::process::supervised::Supervised;
@@ -57,6 +61,20 @@ impl World {
     /// Where every host of a policy is.
     pub const POLICY_HOST: &str = "10.53.0.26";
 
+    /// How many domains `many.test` has.
+    pub const DOMAINS: u8 = 64;
+
+    /// A domain of `many.test`.
+    pub fn domain(number: u8) -> String {
+        assert!(number < Self::DOMAINS, "there are {} domains", Self::DOMAINS);
+        format!("d{number}.many.test")
+    }
+
+    /// Where the one host of that domain is.
+    pub const fn host(number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 53, 1, number + 1)
+    }
+
     /// Signs the zones, starts the servers, and waits until they answer.
     pub fn start() -> Self {
         let scratch = Scratch::new("world");
@@ -70,6 +88,7 @@ impl World {
         for file in ["secure.test.zone", "bogus.test.zone"] {
             scratch.write(file, fill(&format!("world/{file}"), &[("DIGEST", &digest)]));
         }
+        scratch.write("many.test.zone", fill("world/many.test.zone", &[("HOSTS", &hosts())]));
         for file in ["nsd.conf", "unbound.conf"] {
             scratch.write(file, fill(&format!("world/{file}"), &[("DIR", &directory)]));
         }
@@ -77,7 +96,10 @@ impl World {
         let resolv_conf =
             scratch.write("resolv.conf", format!("nameserver {}\noptions edns0 trust-ad\n", Self::RESOLVER));
         let addresses = ["10.53.0.1", Self::RESOLVER, Self::REFUSER, Self::MAIL_HOST, Self::POLICY_HOST].into_iter();
-        let addresses: Vec<_> = addresses.chain(Self::OTHER_HOSTS).map(|address| format!("{address}/24")).collect();
+        // On this interface each is its whole network, and so are all hosts of many.test.
+        let many = Self::host(0).to_string();
+        let addresses = addresses.chain(Self::OTHER_HOSTS).chain([many.as_str()]);
+        let addresses: Vec<_> = addresses.map(|address| format!("{address}/24")).collect();
         let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
         let namespace = Namespace::new(&scratch, &addresses, &resolv_conf);
         let names = serve(&namespace, &scratch, "/usr/sbin/nsd", "nsd.conf", "10.53.0.1");
@@ -150,6 +172,12 @@ impl World {
         PolicyHost { _server: start_python(&command, &self.scratch, "policies"), output }
     }
 
+    /// Starts the mail server of a domain of `many.test`, which shows a certificate of [`Self::authority`] after STARTTLS.
+    pub fn mx(&self, number: u8, script: Option<Script>) -> Mx {
+        let certificate = self.authority.issue(&["*.many.test"], Kind::Ecdsa);
+        Mx::start(&self.namespace, Self::host(number), showing(&certificate), script)
+    }
+
     fn python(&self, script: &str, certificate: &str) -> Command {
         let mut command = python(&self.namespace, script);
         let file = |kind: &str| self.scratch.join(&format!("{certificate}.{kind}"));
@@ -209,6 +237,14 @@ fn serve(namespace: &Namespace, scratch: &Scratch, program: &str, configuration:
     question.args(["+time=1", "+tries=1", "+short", &format!("@{address}"), "secure.test", "MX"]);
     let directory = scratch.directory(&configuration.replace(".conf", ""));
     Supervised::start(&command, &directory, || run(&question, b"").text().contains("mx.secure.test."))
+}
+
+/// The records of all domains of `many.test`.
+fn hosts() -> String {
+    (0..World::DOMAINS).fold(String::new(), |mut records, number| {
+        let _ = write!(records, "d{number} MX 10 mx{number}\nmx{number} A {}\n", World::host(number));
+        records
+    })
 }
 
 /// The SHA-256 digest of a certificate's key, as a TLSA record `3 1 1` has it.
