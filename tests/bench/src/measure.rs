@@ -11,10 +11,11 @@ use tokio::time::timeout;
 use crate::Measuring;
 use crate::backend::Backend;
 use crate::cell::Cell;
+use crate::certificates;
 use crate::cpus::Cpus;
 use crate::machine;
 use crate::peers::{PEERS, Peer};
-use crate::plan::{Row, Scenario, Sizes, scenarios};
+use crate::plan::{Row, Scenario, Sizes, Work, scenarios};
 use crate::table::{Column, Measured, median, spread, table};
 
 /// What all measurements have in common.
@@ -91,6 +92,7 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
 impl Bench {
     fn run(&self, scenarios: &[Scenario], peers: &[&Peer]) -> Result<(), String> {
         let notes = machine::notes(peers, &self.mailward);
+        self.make_certificates(scenarios)?;
         let mut sheet = Sheet::new(&self.work, scenarios, peers)?;
         for round in 1..=self.sizes.rounds {
             for (index, scenario) in scenarios.iter().enumerate() {
@@ -105,6 +107,17 @@ impl Bench {
             0 => Ok(()),
             count => Err(format!("{count} measurements failed, as told above")),
         }
+    }
+
+    /// Makes those that take long before anything is measured: minutes, the first time.
+    fn make_certificates(&self, scenarios: &[Scenario]) -> Result<(), String> {
+        if scenarios.iter().any(|scenario| scenario.work == Work::Certificates) {
+            eprintln!("certificates for {:?} hosts", self.sizes.certificates);
+            for count in self.sizes.certificates {
+                certificates::many(&self.work, count)?;
+            }
+        }
+        Ok(())
     }
 
     /// One scenario for one proxy, from its start to its end.

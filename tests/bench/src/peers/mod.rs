@@ -49,7 +49,7 @@ pub struct Peer {
 type Command = Result<Vec<String>, String>;
 
 /// What a proxy can do, beside TLS from the first byte.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Can {
     /// TLS at all.
     pub tls: bool,
