@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::sender::Told;
+use crate::support::World;
 use crate::support::mx::{Fault, MARK, Phase, Script};
-use crate::support::{World, is_full};
 
 /// A server, and the domain that is its own.
 #[derive(Clone, Debug)]
@@ -17,12 +17,9 @@ pub(crate) struct Cell {
 
 /// All servers: one that does not fail, and each fault at each point. By LMTP, where recipients have replies of their
 /// own, a refusal of RCPT for now spares one of them, and by SMTP one for good; the other befalls both.
-///
-/// A server that says nothing is waited for: where that can be made short it is in every run, and otherwise in the
-/// long one.
 pub(crate) fn cells(lmtp: bool) -> Vec<Cell> {
     let faults = Phase::ALL.iter().flat_map(|at| Fault::ALL.map(|fault| (*at, fault)));
-    let scripts = faults.filter(|(at, fault)| is_possible(*at, *fault) && (is_full() || is_quick(*at, *fault)));
+    let scripts = faults.filter(|(at, fault)| is_possible(*at, *fault));
     let scripts = scripts.map(|(at, fault)| {
         let spares = match fault {
             Fault::Temporary => lmtp,
@@ -37,10 +34,6 @@ pub(crate) fn cells(lmtp: bool) -> Vec<Cell> {
 /// Nothing can be said before there is a connection.
 fn is_possible(at: Phase, fault: Fault) -> bool {
     at != Phase::Connect || matches!(fault, Fault::Gone | Fault::Stall)
-}
-
-fn is_quick(at: Phase, fault: Fault) -> bool {
-    fault != Fault::Stall || matches!(at, Phase::StartTls | Phase::Handshake)
 }
 
 /// What mailward may say of its own when a server cannot be used: all of it is for now.
@@ -58,19 +51,14 @@ impl Cell {
         ["a", "b"].map(|name| format!("{name}@{}", self.domain()))
     }
 
-    /// Whether a client that waits as long as it likes is done with it in time.
-    pub(crate) fn is_for_all(&self) -> bool {
-        self.script.is_none_or(|script| script.fault != Fault::Garbage && is_quick(script.at, script.fault))
-    }
-
     /// Another one that fails like this.
     pub(crate) fn elsewhere(&self, number: usize) -> Self {
         Self { number: u8::try_from(number).expect("one of the domains"), ..self.clone() }
     }
 
-    /// Whether it stops somewhere.
-    pub(crate) fn stalls(&self) -> bool {
-        Phase::ALL.iter().any(|phase| self.stalls_at(*phase))
+    /// Whether it stops where a message is with several servers at once.
+    pub(crate) fn stalls_with_others(&self) -> bool {
+        [Phase::Data, Phase::Body, Phase::End].iter().any(|phase| self.stalls_at(*phase))
     }
 
     /// Whether it stops there.

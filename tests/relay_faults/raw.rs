@@ -174,11 +174,12 @@ impl Session {
     }
 
     fn send(&mut self, mail: &Mail) -> Result<(), String> {
+        // Once it may send it has to.
+        let all = [stuffed(&mail.text).as_slice(), b"QUIT\r\n"].concat();
         let accepted = self.begin(&mail.to)?;
         if accepted.is_empty() {
             self.talk.send("QUIT\r\n");
         } else {
-            let all = [stuffed(&mail.text).as_slice(), b"QUIT\r\n"].concat();
             self.talk.try_send(all).map_err(|error| format!("the message is not taken: {error}"))?;
             if self.lmtp {
                 for to in accepted {
