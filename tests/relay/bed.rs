@@ -1,16 +1,11 @@
 //! A world, a gateway in it that carries mail on, and its senders.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
+pub(crate) use crate::support::relaying::{LMTP, SMTP};
 use crate::support::{Gateway, Kind, NAME, Talk, World, message, stuffed};
-
-/// The listener for LMTP.
-const LMTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2424);
-
-/// The listener for SMTP, which has TLS for who wants it.
-const SMTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
 
 /// Who sends.
 pub(crate) const SENDER: &str = "ann@old.example.org";
@@ -41,7 +36,7 @@ impl Bed {
         self.greeted(LMTP, "LHLO old.example.org")
     }
 
-    /// A session by SMTP in which nothing was said but the greetings.
+    /// A session by SMTP in which nothing was said but the greetings; its listener has TLS for who wants it.
     pub(crate) fn smtp(&self) -> Talk {
         self.greeted(SMTP, "EHLO old.example.org")
     }

@@ -7,5 +7,6 @@ mod bed;
 mod dane;
 mod golden;
 mod rules;
+mod senders;
 mod strategies;
 mod sts;

@@ -46,6 +46,24 @@ fn s1_a_server_that_stalls_is_given_up_before_the_sender_gives_up() {
 }
 
 #[test]
+fn s1_all_that_comes_before_the_answer_to_a_recipient_has_one_limit() {
+    let bed = Bed::new("[queue]\ntimeout.total = \"2s\"\n");
+    let addresses = [&World::OTHER_HOSTS[..], &[World::MAIL_HOST]].concat();
+    let hosts = MailHosts::builder(&bed.world).at(&addresses).start(&bed.world);
+    for (phase, domain) in [("", "order.insecure.test"), ("MAIL", "insecure.test"), ("RCPT", "insecure.test")] {
+        let stalls = move |said: &Said<'_>| {
+            let is_it = said.command == phase || (!phase.is_empty() && said.command.starts_with(phase));
+            is_it.then_some(MailHosts::SILENCE)
+        };
+        hosts.become_those(MailHosts::builder(&bed.world).saying(stalls));
+        let begun = Instant::now();
+        assert_begins(&bed.send(&format!("bob@{domain}")), "451 4.4.1 ");
+        // A server alone may take 30 s for its greeting, and 60 s for each of the others.
+        assert!(begun.elapsed() < Duration::from_secs(12), "{phase}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn s2_whatever_only_looks_like_an_end_is_part_of_the_one_message() {
     let bed = Bed::new("");
     let hosts = MailHosts::builder(&bed.world).start(&bed.world);
