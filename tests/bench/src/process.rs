@@ -52,9 +52,9 @@ impl Supervised {
         self.processes().iter().filter_map(|process| proportional_set(process.id)).sum()
     }
 
-    /// Whether no process is left.
+    /// Whether no process is left but such as nobody has waited for.
     pub fn has_ended(&self) -> bool {
-        self.processes().is_empty()
+        self.processes().iter().all(|process| process.is_zombie)
     }
 
     /// The last that it said.
@@ -82,6 +82,7 @@ impl Drop for Supervised {
 struct Process {
     id: u32,
     parent: u32,
+    is_zombie: bool,
     cpu: Duration,
 }
 
@@ -99,7 +100,8 @@ fn parsed(stat: &str) -> Option<Process> {
     let ticks = |index: usize| fields.get(index)?.parse::<u32>().ok();
     let id = front.split_whitespace().next()?.parse().ok()?;
     // proc(5): the state is field 3, ppid 4, utime 14, stime 15.
-    Some(Process { id, parent: ticks(1)?, cpu: TICK * (ticks(11)? + ticks(12)?) })
+    let is_zombie = *fields.first()? == "Z";
+    Some(Process { id, parent: ticks(1)?, is_zombie, cpu: TICK * (ticks(11)? + ticks(12)?) })
 }
 
 /// The children of a process, theirs, and so on.
@@ -139,13 +141,15 @@ mod tests {
 
     #[test]
     fn a_process_is_read_behind_its_name() {
-        assert_eq!(parsed(STAT), Some(Process { id: 42, parent: 7, cpu: Duration::from_secs(2) }));
+        let process = Process { id: 42, parent: 7, is_zombie: false, cpu: Duration::from_secs(2) };
+        assert_eq!(parsed(STAT), Some(process));
+        assert_eq!(parsed(&STAT.replace(" S ", " Z ")), Some(Process { is_zombie: true, ..process }));
         assert_eq!(parsed("42 (sh"), None);
     }
 
     #[test]
     fn all_generations_below_a_process_are_found() {
-        let process = |id, parent| Process { id, parent, cpu: Duration::ZERO };
+        let process = |id, parent| Process { id, parent, is_zombie: false, cpu: Duration::ZERO };
         let all = [process(1, 0), process(4, 3), process(2, 1), process(3, 2), process(9, 8)];
         let ids: Vec<_> = descendants(2, &all).iter().map(|process| process.id).collect();
         assert_eq!(ids, [3, 4]);

@@ -1,10 +1,10 @@
 //! nginx twice: the stream module, which relays whatever comes, and the mail module, which speaks IMAP and SMTP until
 //! the login or the first recipient, and has STARTTLS.
 //!
-//! Both with `reuseport` where there are two workers, so that the kernel spreads clients, and with room for 8,000
-//! sessions of two connections, for which a worker takes its memory at the start. The mail module is told not to look
-//! up its clients' names, and asks our backend for the server of each session (`auth_http`), which it cannot do
-//! without.
+//! Both have room for 8,000 sessions of two connections, for which a worker takes its memory at the start. The stream
+//! module has `reuseport` where there are two workers, so that the kernel spreads clients; the mail module knows no
+//! such thing. It is told not to look up its clients' names, and asks our backend for the server of each session
+//! (`auth_http`), which it cannot do without.
 
 use super::{Can, Command, Kind, Peer, Setup, words};
 use crate::plan::Protocol;
@@ -46,7 +46,8 @@ fn command(setup: &Setup<'_>, module: &str, block: &str) -> Command {
 
 fn stream(setup: &Setup<'_>) -> String {
     let (listen, tls, backend) = (listen(setup), tls(setup), setup.backend);
-    format!("stream {{ server {{ {listen} {tls} proxy_pass {backend}; proxy_timeout 1h; }} }}\n")
+    let reuseport = if setup.workers > 1 { " reuseport" } else { "" };
+    format!("stream {{ server {{ {listen}{reuseport}; {tls} proxy_pass {backend}; proxy_timeout 1h; }} }}\n")
 }
 
 fn mail(setup: &Setup<'_>) -> String {
@@ -58,14 +59,13 @@ fn mail(setup: &Setup<'_>) -> String {
     };
     format!(
         "mail {{ server_name mail.bench.example; auth_http {auth_http}/; resolver off; timeout 1h; proxy_timeout 1h;\n\
-         server {{ {listen} {tls} {upgrade} {protocol} }} }}\n"
+         server {{ {listen}; {tls} {upgrade} {protocol} }} }}\n"
     )
 }
 
 fn listen(setup: &Setup<'_>) -> String {
     let tls = if setup.service.starts_in_clear() { "" } else { " ssl" };
-    let reuseport = if setup.workers > 1 { " reuseport" } else { "" };
-    format!("listen {}{tls} backlog=4096{reuseport};", setup.listen)
+    format!("listen {}{tls} backlog=4096", setup.listen)
 }
 
 fn tls(setup: &Setup<'_>) -> String {
