@@ -101,7 +101,9 @@ impl Answer {
     pub fn relayed(&self, name: &str) -> Self {
         let mut lines = self.lines.clone();
         if let Some(first) = lines.first_mut() {
-            *first = fit(format!("[{name}] {first}").as_bytes());
+            // An address literal has its brackets.
+            let name = if name.starts_with('[') { name.to_owned() } else { format!("[{name}]") };
+            *first = fit(format!("{name} {first}").as_bytes());
         }
         Self { code: if self.code == 421 { 451 } else { self.code }, status: self.status, lines }
     }
@@ -180,6 +182,12 @@ mod tests {
         ] {
             assert_eq!(relayed(said.as_bytes()), told, "{said}");
         }
+    }
+
+    #[test]
+    fn an_address_is_in_brackets_once() {
+        let told = answer("250 ok\r\n").relayed("[192.0.2.1]").to_string();
+        assert_eq!(told, "250 2.0.0 [192.0.2.1] ok");
     }
 
     #[test]
