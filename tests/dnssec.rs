@@ -143,7 +143,8 @@ fn d1_the_four_states_come_from_a_real_resolver() {
         let dns = Dns::new(trusted());
         let mx = dns.mx("secure.test").await.expect("an answer");
         assert_eq!((mx.existence, mx.security, mx.records.len()), (Existence::Records, Security::Secure, 1));
-        assert_eq!(mx.ttl, Duration::from_secs(300));
+        // A second may have gone by in the resolver's memory.
+        assert!((290..=300).contains(&mx.ttl.as_secs()), "{:?}", mx.ttl);
         let none = dns.mx("impl.secure.test").await.expect("an answer");
         assert_eq!((&none.existence, none.security), (&Existence::NoData, Security::Secure));
         assert!(Duration::from_secs(1) < none.ttl && none.ttl <= Duration::from_secs(60), "{none:?}");

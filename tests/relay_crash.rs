@@ -92,6 +92,10 @@ fn kill_while_sending(name: &str, transport: &str) {
     let drained = eventually_within(Duration::from_secs(120), is_empty);
     assert!(drained.is_some(), "{} messages are left: {}", postfix.queued(), postfix.log());
     assert!(killed > kills / 3, "all was over after {killed} kills");
+    // Its log may come behind its queue.
+    let sent = || postfix.deliveries().iter().filter(|delivery| delivery.status == "sent").count();
+    let told = eventually_within(Duration::from_secs(15), || (sent() >= count).then_some(()));
+    assert!(told.is_some(), "{} of {count} were sent", sent());
     let (twice, unanswered) = judge(&servers, &postfix.deliveries(), count);
     figure(&format!(
         "{name}: {count} messages, {killed} kills, all arrived, {:.1?} after the last; {unanswered} ends got no answer, {twice} came again",

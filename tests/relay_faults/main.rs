@@ -82,6 +82,8 @@ fn play_in(world: &World, sender: &dyn Sender, cells: &[Cell], mails: &[Mail], o
     let deferred = sender.queued();
     servers.iter().for_each(|server| server.heal(&world.namespace));
     drain(sender);
+    // A sender's log may come behind its queue. What is wrong for longer is wrong.
+    let _ = eventually_within(Duration::from_secs(15), || judge.second_look().is_empty().then_some(()));
     breaches.extend(judge.second_look());
     let (messages, faults) = (mails.len(), cells.len() - 1);
     figure(&format!(
