@@ -107,7 +107,7 @@ macro_rules! good {
 fn dns(servers: &[&Played]) -> Dns {
     let servers = servers.iter().map(|played| played.server).collect();
     let probe = Probe { signed: "probe.test".into(), bogus: Some("probe.bogus.test".into()) };
-    Dns::new(Settings { timeout: Duration::from_millis(300), probe, ..Settings::new(servers, Dnssec::Ad) })
+    Dns::new(Settings { timeout: Duration::from_millis(800), probe, ..Settings::new(servers, Dnssec::Ad) })
 }
 
 async fn security(dns: &Dns, name: &str) -> Result<Security, LookupError> {
@@ -199,7 +199,7 @@ async fn a_question_ends_in_twice_the_time_of_one_resolver() {
     let started = tokio::time::Instant::now();
     assert_eq!(security(&dns, "a.test").await, Err(LookupError::Timeout));
     let took = started.elapsed();
-    assert!((550..2000).contains(&took.as_millis()), "{took:?}");
+    assert!((1500..5000).contains(&took.as_millis()), "{took:?}");
 }
 
 #[tokio::test]
