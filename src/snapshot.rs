@@ -124,12 +124,11 @@ impl Lasting {
     }
 
     /// Asks the resolvers of the configuration; the same as before, as long as they are.
-    fn dns(&self, resolver: &config::Resolver, control: &Handle) -> Arc<Dns> {
-        let settings = dns::Settings::of(resolver);
+    fn dns(&self, settings: &dns::Settings, control: &Handle) -> Arc<Dns> {
         let mut last = self.resolver.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some(watched) if watched.settings == settings => watched.dns.clone(),
-            _ => last.insert(Watched::new(settings, control)).dns.clone(),
+            Some(watched) if watched.settings == *settings => watched.dns.clone(),
+            _ => last.insert(Watched::new(settings.clone(), control)).dns.clone(),
         }
     }
 
@@ -166,8 +165,9 @@ impl Snapshot {
         let certificates = sources.certificates();
         check::check(&config, &certificates, problems);
         let certificates = Arc::new(CertStore::new(certificates));
-        let encryptions = encryptions::of(&config, lasting, problems);
-        let means = means(&config, lasting, problems);
+        let settings = resolvers(&config.resolver, problems)?;
+        let encryptions = encryptions::of(&config, &settings, lasting, problems);
+        let means = means(&config, &settings, lasting, problems);
         let mut entries = BTreeMap::new();
         let parts = Parts {
             config: &config,
@@ -225,11 +225,18 @@ impl Snapshot {
     }
 }
 
+/// How names are looked up on the way to other servers; `None` where the trust anchors cannot be used.
+fn resolvers(resolver: &config::Resolver, problems: &mut Problems) -> Option<dns::Settings> {
+    let right = "name a file with DS or DNSKEY records of the root zone";
+    let report = |what| problems.error(&resolver.at, "resolver.trust-anchor", what, right);
+    dns::Settings::of(resolver).map_err(report).ok()
+}
+
 /// What mail is carried with, where any is going to be.
-fn means(config: &Config, lasting: &Lasting, problems: &mut Problems) -> Option<Arc<Means>> {
+fn means(config: &Config, settings: &dns::Settings, lasting: &Lasting, problems: &mut Problems) -> Option<Arc<Means>> {
     let relay = config.relays.values().next()?;
     let control = lasting.control.clone()?;
-    let (dns, places) = (lasting.dns(&config.resolver, &control), lasting.places.clone());
+    let (dns, places) = (lasting.dns(settings, &control), lasting.places.clone());
     let lasting = outbound::Lasting { dns, store: lasting.remembered.clone(), places, control };
     match Means::new(config, lasting) {
         Ok(means) => Some(Arc::new(means)),

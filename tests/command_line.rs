@@ -98,6 +98,28 @@ fn check_reads_the_roots_and_says_what_is_wrong_with_them() {
 }
 
 #[test]
+fn check_reads_the_trust_anchors_and_says_what_is_wrong_with_them() {
+    let scratch = Scratch::new("check");
+    let resolver = "[resolver]\ndnssec = \"validate\"\n";
+    let text = configuration("mail.example.org", "127.0.0.1:0") + resolver;
+    check(&scratch.write("proxy.toml", &text)).succeeds();
+    let line = text.lines().count() + 1;
+    let file = scratch.write("proxy.toml", text + "trust-anchor = \"root.key\"\n");
+    let path = scratch.join("root.key");
+    let right = "name a file with DS or DNSKEY records of the root zone";
+    check(&file).fails().prints(&format!(
+        "proxy.toml:{line}:16: resolver.trust-anchor: {} cannot be read: No such file or directory (os error 2); {right}",
+        path.display()
+    ));
+    scratch.write("root.key", "; nothing\n");
+    let what = "there is no DS or DNSKEY record in it";
+    check(&file).fails().prints(&format!("resolver.trust-anchor: {}: {what}; {right}", path.display()));
+    let digest = "E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D";
+    scratch.write("root.key", format!(". IN DS 20326 8 2 {digest}\n"));
+    check(&file).succeeds();
+}
+
+#[test]
 fn check_opens_no_port_and_writes_nothing() {
     let scratch = Scratch::new("check");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");

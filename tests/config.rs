@@ -615,6 +615,20 @@ fn without_a_word_of_strategies_there_are_two_and_a_ladder() {
 }
 
 #[test]
+fn dnssec_is_validated_from_a_file_or_from_what_the_system_has() {
+    let config = good("validate.toml");
+    let file = fixtures("good").join("root.key");
+    assert_eq!((config.resolver.dnssec, config.resolver.trust_anchor.as_ref()), (Dnssec::Validate, Some(&file)));
+    assert_eq!((config.resolver.at.line, config.resolver.at.column), (18, 16));
+    let explained = config::explain(&config);
+    let expected = format!(
+        "resolver\n  servers           192.0.2.53:53\n  dnssec            validate: checked here (beta)\n  trust-anchor      {}\n",
+        file.display()
+    );
+    assert!(explained.ends_with(&expected), "{explained}");
+}
+
+#[test]
 fn rows_35_and_57_a_strategy_is_what_its_table_says() {
     let config = good("strategies.toml");
     let strict = strategy(&config, "strict");

@@ -129,7 +129,7 @@ pub(super) fn resolve(file: &File, plans: &[Plan<'_>], path: &Path, found: &Find
         path: path.to_owned(),
         http: http.map(|listener| (listener.id.clone(), listener)).collect(),
         relays: relays.map(|listener| (listener.id.clone(), listener)).collect(),
-        resolver: file.resolver.resolve(),
+        resolver: file.resolver.resolve(found),
         queue,
         server,
         acme: acme.map(|acme| (acme.id.clone(), acme)).collect(),

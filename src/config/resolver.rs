@@ -1,8 +1,8 @@
 //! `[resolver]`: who is asked about names on the way to a remote, and whether DNSSEC is believed.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
-use super::{file::List, host, section::Section, setting::Setting, word::one_of};
+use super::{error::Position, file::List, findings::Findings, host, section::Section, setting::Setting, word::one_of};
 
 /// `[resolver]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct Resolver {
     pub dnssec: Dnssec,
     /// Whether the file names `dnssec`: the AD bit of a resolver that is not on loopback is believed only then.
     pub dnssec_named: bool,
+    /// `trust-anchor`: a file with keys of the root zone, where it is validated here; without one, the system's.
+    pub trust_anchor: Option<PathBuf>,
+    /// Where it is named, or that there is need of one.
+    pub at: Position,
 }
 
 /// Who is asked.
@@ -72,6 +76,7 @@ pub(super) struct ResolverTable {
     pub(super) kind: Setting<Kind>,
     pub(super) custom: List<SocketAddr>,
     pub(super) dnssec: Setting<Dnssec>,
+    pub(super) trust_anchor: Setting<String>,
 }
 
 /// Reads the table.
@@ -80,6 +85,7 @@ pub(super) fn read(table: &mut Section<'_, '_>) -> ResolverTable {
         kind: table.word("type", |name| one_of(name, &Kind::ALL, Kind::name)),
         custom: table.list("custom", host::parse_name_server),
         dnssec: table.word("dnssec", |name| one_of(name, &Dnssec::ALL, Dnssec::name)),
+        trust_anchor: table.word("trust-anchor", |path| Ok(path.to_owned())),
     }
 }
 
@@ -96,12 +102,14 @@ impl ResolverTable {
     }
 
     /// What holds.
-    pub(super) fn resolve(&self) -> Resolver {
+    pub(super) fn resolve(&self, found: &Findings) -> Resolver {
         let custom = self.kind.value_or(Kind::System) == Kind::Custom;
         Resolver {
             servers: if custom { NameServers::Custom(self.custom.values()) } else { NameServers::System },
             dnssec: self.dnssec.value_or(Dnssec::Ad),
             dnssec_named: self.dnssec.given().is_some(),
+            trust_anchor: self.trust_anchor.given().map(|path| found.base().join(&path.value)),
+            at: found.position(self.trust_anchor.key().or(self.dnssec.key()).map_or(0, |key| key.offset)),
         }
     }
 }

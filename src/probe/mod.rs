@@ -134,7 +134,7 @@ pub fn probe(config: &Config, question: &Question) -> Result<Report, String> {
 }
 
 async fn examine(config: &Config, question: &Question, peers: &Peers) -> Result<Report, String> {
-    let dns = Arc::new(Dns::new(Settings::of(&config.resolver)));
+    let dns = Arc::new(Dns::new(Settings::of(&config.resolver)?));
     dns.test().await;
     let roots = roots_with_system(&config.server.ca)?;
     let policies = Policies::new(roots, dns.clone(), Store::default(), Handle::current())?;

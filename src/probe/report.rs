@@ -57,6 +57,8 @@ pub struct Resolver {
     pub address: SocketAddr,
     /// Whether its word on DNSSEC counts.
     pub counts: bool,
+    /// Whether it counts because it is checked here.
+    pub validated_here: bool,
     /// Why, or why not.
     pub why: String,
 }
@@ -228,10 +230,11 @@ impl Resolver {
     fn new(address: SocketAddr, word: &Word) -> Self {
         let why = match word {
             Word::Vouches => "it validates DNSSEC".to_owned(),
+            Word::Validated => "what it says of DNSSEC is validated here".to_owned(),
             Word::Untested => "it did not answer the test whether it validates".to_owned(),
             Word::DoesNot(doubt) => doubt.to_string(),
         };
-        Self { address, counts: *word == Word::Vouches, why }
+        Self { address, counts: word.counts(), validated_here: *word == Word::Validated, why }
     }
 }
 

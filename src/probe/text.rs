@@ -10,7 +10,11 @@ pub fn text(report: &Report) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "mail from <{}> to <{}>", report.sender, report.recipient);
     for resolver in &report.resolvers {
-        let counts = if resolver.counts { "its word on DNSSEC counts" } else { "there is no DANE by it" };
+        let counts = match (resolver.counts, resolver.validated_here) {
+            (true, true) => "what is proven counts",
+            (true, false) => "its word on DNSSEC counts",
+            (false, _) => "there is no DANE by it",
+        };
         let _ = writeln!(text, "  resolver {}: {}; {counts}", resolver.address, resolver.why);
     }
     if let Some(route) = &report.route {

@@ -4,17 +4,22 @@ use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
 
 use super::Lasting;
 use crate::{
-    config::{self, Address, Backend, Config, Dnssec, Problems},
+    config::{self, Address, Backend, Config, Problems},
     inbound::backend::{Encryption, Guide},
-    outbound::dns::{Dns, Settings},
+    outbound::dns::{Dns, Dnssec, Settings},
     policy::strategy::{Requirement, TlsStrategy},
     tls::{ClientSide, Peers},
 };
 
 /// One for each such backend, by its id. What cannot be used goes to `problems`, so that no backend is without what was
 /// asked for.
-pub(super) fn of(config: &Config, lasting: &Lasting, problems: &mut Problems) -> BTreeMap<String, Encryption> {
-    let dns = LazyCell::new(|| believed(&config.resolver, lasting));
+pub(super) fn of(
+    config: &Config,
+    settings: &Settings,
+    lasting: &Lasting,
+    problems: &mut Problems,
+) -> BTreeMap<String, Encryption> {
+    let dns = LazyCell::new(|| believed(settings, lasting));
     let mut all = BTreeMap::new();
     for backend in config.backends.values() {
         let ca = &config.server.ca;
@@ -44,9 +49,9 @@ fn may_have_dane(backend: &Backend, strategy: &TlsStrategy) -> bool {
 }
 
 /// Who is asked for TLSA records, if what they say of DNSSEC may be believed.
-fn believed(resolver: &config::Resolver, lasting: &Lasting) -> Option<Arc<Dns>> {
-    (resolver.dnssec != Dnssec::Off).then(|| match &lasting.control {
-        Some(control) => lasting.dns(resolver, control),
-        None => Arc::new(Dns::new(Settings::of(resolver))),
+fn believed(settings: &Settings, lasting: &Lasting) -> Option<Arc<Dns>> {
+    (settings.dnssec != Dnssec::Off).then(|| match &lasting.control {
+        Some(control) => lasting.dns(settings, control),
+        None => Arc::new(Dns::new(settings.clone())),
     })
 }

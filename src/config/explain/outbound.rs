@@ -97,8 +97,12 @@ fn resolver(text: &mut String, resolver: &Resolver) {
     let dnssec = match resolver.dnssec {
         Dnssec::Ad if resolver.dnssec_named => "ad: as the resolver says",
         Dnssec::Ad => "ad: as the resolver says, if it is on this machine",
-        Dnssec::Validate => "validate: checked here",
+        Dnssec::Validate => "validate: checked here (beta)",
         Dnssec::Off => "off: no DANE",
     };
     row(text, "dnssec", dnssec);
+    if resolver.dnssec == Dnssec::Validate {
+        let file = resolver.trust_anchor.as_ref().map(|file| file.display().to_string());
+        row(text, "trust-anchor", &file.unwrap_or_else(|| "that of the system, or as built in".to_owned()));
+    }
 }

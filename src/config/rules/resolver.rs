@@ -2,7 +2,6 @@
 
 use crate::config::{
     findings::{Findings, Key},
-    later,
     resolver::{Dnssec, Kind, ResolverTable},
 };
 
@@ -22,8 +21,12 @@ pub(super) fn check(table: &ResolverTable, found: &mut Findings) {
         }
         _ => {}
     }
-    if let Some(key) = table.dnssec.is(&Dnssec::Validate) {
-        found.error(key, later::not_yet("validate DNSSEC itself"), "ask a resolver that does: dnssec = \"ad\"");
+    if let Some(key) = table.trust_anchor.key()
+        && !table.dnssec.is_wrong()
+        && table.dnssec.is(&Dnssec::Validate).is_none()
+    {
+        let right = "write dnssec = \"validate\" as well, or take this key out";
+        found.warning(key, "has no effect where DNSSEC is not validated here", right);
     }
     if let (Some(server), Some(key)) = (table.distant(), table.custom.key()) {
         distant(table, &server.to_string(), key, found);

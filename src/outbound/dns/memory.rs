@@ -87,14 +87,15 @@ mod tests {
     use domain::base::{MessageBuilder, Rtype, iana::Rcode};
     use tokio::time::advance;
 
-    use super::*;
+    use super::{super::question::Wanted, *};
 
     fn question(number: usize) -> Question {
         Question::new(&format!("host{number}.example"), Rtype::A).unwrap()
     }
 
     fn said(question: &Question) -> Said {
-        let reply = MessageBuilder::new_vec().start_answer(&question.compose(1, false), Rcode::NOERROR).unwrap();
+        let reply =
+            MessageBuilder::new_vec().start_answer(&question.compose(1, Wanted::Nothing), Rcode::NOERROR).unwrap();
         Said { reply: reply.into_message(), is_believed: false }
     }
 

@@ -1,6 +1,7 @@
-//! Questions to resolvers that validate DNSSEC for us.
+//! Questions to resolvers, which validate DNSSEC for us, or let us do it.
 //!
-//! Promises that "secure" is said only of what a resolver vouches for that is trusted and has shown that it validates;
+//! Promises that "secure" is said only of what a resolver vouches for that is trusted and has shown that it validates, or of
+//! what was validated here;
 //! that SERVFAIL, a timeout and a reply that cannot be read are errors; that a question ends in time; that while one
 //! resolver can vouch, none is asked that cannot, so that nobody talks DANE away by keeping the one silent.
 
@@ -27,21 +28,25 @@ use crate::{
 
 use super::lookup::{Found, Lookup, Mx};
 
+mod anchors;
 mod memory;
 mod question;
 mod reading;
 mod records;
 pub mod system;
 mod trust;
+mod validator;
 
 #[cfg(test)]
 mod tests;
 
+pub use anchors::Anchors;
 use memory::Memory;
-use question::{Question, Said, is_answer, malformed};
+use question::{Question, Said, Wanted, is_answer, malformed};
 use reading::read;
 use records::Records;
 pub use trust::{Doubt, Probe, Standing};
+use validator::Validator;
 
 /// How often resolvers are tested.
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -75,10 +80,12 @@ pub struct Server {
 }
 
 /// `resolver.dnssec`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dnssec {
     /// The resolver validates, and sets the AD bit.
     Ad,
+    /// It is validated here, from these on.
+    Validate(Anchors),
     /// Nobody does: nothing is secure.
     Off,
 }
@@ -90,13 +97,16 @@ impl Settings {
         Self { servers, dnssec, timeout: Duration::from_secs(5), probe: Probe::default() }
     }
 
-    /// As `[resolver]` says; the system's file is read now.
-    #[must_use]
-    pub fn of(resolver: &config::Resolver) -> Self {
-        let dnssec = match resolver.dnssec {
-            config::Dnssec::Ad => Dnssec::Ad,
-            // To validate here is refused when the file is read.
-            config::Dnssec::Validate | config::Dnssec::Off => Dnssec::Off,
+    /// As `[resolver]` says; the system's file, and that of the trust anchors, are read now.
+    ///
+    /// # Errors
+    /// What is wrong with the trust anchors.
+    pub fn of(resolver: &config::Resolver) -> Result<Self, String> {
+        let dnssec = match (resolver.dnssec, &resolver.trust_anchor) {
+            (config::Dnssec::Ad, _) => Dnssec::Ad,
+            (config::Dnssec::Validate, Some(file)) => Dnssec::Validate(Anchors::read(file)?),
+            (config::Dnssec::Validate, None) => Dnssec::Validate(Anchors::usual()?),
+            (config::Dnssec::Off, _) => Dnssec::Off,
         };
         let servers = match &resolver.servers {
             // A system without the file has a resolver of its own.
@@ -104,7 +114,21 @@ impl Settings {
             NameServers::Custom(addresses) => addresses.iter().map(|at| Server::new(*at, false)).collect(),
         };
         let trusts = |server: Server| Server::new(server.address, server.is_trusted || resolver.dnssec_named);
-        Self::new(servers.into_iter().map(trusts).collect(), dnssec)
+        Ok(Self::new(servers.into_iter().map(trusts).collect(), dnssec))
+    }
+
+    fn validates(&self) -> bool {
+        matches!(self.dnssec, Dnssec::Validate(_))
+    }
+}
+
+impl Dnssec {
+    fn wanted(&self) -> Wanted {
+        match self {
+            Self::Ad => Wanted::Word,
+            Self::Validate(_) => Wanted::Signatures,
+            Self::Off => Wanted::Nothing,
+        }
     }
 }
 
@@ -126,6 +150,8 @@ pub struct Dns {
     settings: Settings,
     /// One for each server.
     standings: Mutex<Vec<Standing>>,
+    /// One for each server, or none: what one server keeps back, another may tell.
+    validators: Vec<Validator>,
     /// The server that answered last.
     latest: AtomicUsize,
     memory: Memory,
@@ -138,10 +164,11 @@ impl Dns {
         let standing = |server: &Server| match settings.dnssec {
             Dnssec::Off => Standing::DoesNot(Doubt::Off),
             Dnssec::Ad if !server.is_trusted => Standing::DoesNot(Doubt::Remote),
-            Dnssec::Ad => Standing::Untested,
+            Dnssec::Ad | Dnssec::Validate(_) => Standing::Untested,
         };
         let standings = Mutex::new(settings.servers.iter().map(standing).collect());
-        Self { settings, standings, latest: AtomicUsize::new(0), memory: Memory::default() }
+        let validators = validators(&settings);
+        Self { settings, standings, validators, latest: AtomicUsize::new(0), memory: Memory::default() }
     }
 
     /// Each resolver, and whether its word counts.
@@ -170,14 +197,26 @@ impl Dns {
             {
                 all_answered = false;
                 let server = self.settings.servers[place].address;
-                tracing::warn!(%server, reason = %error, "the resolver did not answer the test whether it validates");
+                self.complain_of_test(server, &error);
             }
         }
         all_answered
     }
 
+    fn complain_of_test(&self, server: SocketAddr, error: &LookupError) {
+        if self.settings.validates() {
+            tracing::warn!(%server, reason = %error, "what the resolver says cannot be validated: mail waits");
+        } else {
+            tracing::warn!(%server, reason = %error, "the resolver did not answer the test whether it validates");
+        }
+    }
+
     fn may_vouch(&self, place: usize) -> bool {
-        self.settings.dnssec == Dnssec::Ad && self.settings.servers[place].is_trusted
+        match self.settings.dnssec {
+            Dnssec::Ad => self.settings.servers[place].is_trusted,
+            Dnssec::Validate(_) => true,
+            Dnssec::Off => false,
+        }
     }
 
     fn complain_of_remotes(&self) {
@@ -187,14 +226,16 @@ impl Dns {
         }
     }
 
-    /// Finds out whether a resolver validates.
+    /// Finds out whether a resolver validates, or lets us.
     async fn examine(&self, place: usize) -> Result<(), LookupError> {
-        let probe = &self.settings.probe;
-        let mut doubt = probe.judge_signed(&self.ask(place, &Probe::question(&probe.signed)?).await?)?;
+        let (probe, validates) = (&self.settings.probe, self.settings.validates());
+        let said = self.ask(place, &Probe::question(&probe.signed)?).await;
+        let mut doubt = probe.judge_signed(said, validates)?;
         if let (None, Some(name)) = (&doubt, &probe.bogus) {
-            doubt = probe.judge_bogus(&self.ask(place, &Probe::question(name)?).await?, name)?;
+            doubt = Probe::judge_bogus(self.ask(place, &Probe::question(name)?).await, name)?;
         }
-        self.note(place, doubt.map_or(Standing::Vouches, Standing::DoesNot));
+        let good = if validates { Standing::Validated } else { Standing::Vouches };
+        self.note(place, doubt.map_or(good, Standing::DoesNot));
         Ok(())
     }
 
@@ -210,6 +251,7 @@ impl Dns {
         let server = self.settings.servers[place].address;
         match standing {
             Standing::DoesNot(doubt) => tracing::warn!(%server, reason = %doubt, "no DANE by this resolver"),
+            Standing::Validated => tracing::info!(%server, "DNSSEC is validated here"),
             _ => tracing::info!(%server, "the resolver validates DNSSEC"),
         }
     }
@@ -239,8 +281,8 @@ impl Dns {
                         self.latest.store(place, Ordering::Relaxed);
                         return Ok(said);
                     }
-                    // What one has found bogus, another may just not have looked at.
-                    Err(error @ LookupError::Bogus { .. }) => return Err(error),
+                    // What one has found bogus, another may just not have looked at. Here all of them are looked at.
+                    Err(error @ LookupError::Bogus { .. }) if !self.settings.validates() => return Err(error),
                     Err(error) => {
                         if matches!(error, LookupError::Timeout | LookupError::Unreachable { .. }) {
                             silent.push(place);
@@ -275,21 +317,24 @@ impl Dns {
             return Ok(None);
         }
         let reply = self.ask(place, question).await?;
-        is_answer(&reply)?;
-        let is_believed = self.lock()[place] == Standing::Vouches;
+        let is_believed = self.lock()[place].counts();
         Ok(Some(Said { reply, is_believed }))
     }
 
+    /// Asks a server. The reply is an answer; AD in it is its word, or what was found here.
     async fn ask(&self, place: usize, question: &Question) -> Result<Whole, LookupError> {
-        let request = question.compose(random_id(), self.settings.dnssec == Dnssec::Ad);
-        let server = self.settings.servers[place].address;
-        match timeout(self.settings.timeout, exchange(server, false, &request)).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(malformed("it is none to this question"))
-            }
-            Ok(Err(error)) => Err(LookupError::Unreachable { why: error.to_string() }),
-            Err(_) => Err(LookupError::Timeout),
+        let answer = timeout(self.settings.timeout, self.answer(place, question)).await;
+        answer.unwrap_or(Err(LookupError::Timeout))
+    }
+
+    async fn answer(&self, place: usize, question: &Question) -> Result<Whole, LookupError> {
+        let request = question.compose(random_id(), self.settings.dnssec.wanted());
+        let reply =
+            exchange(self.settings.servers[place].address, false, &request).await.map_err(|error| failed(&error))?;
+        is_answer(&reply)?;
+        match self.validators.get(place) {
+            Some(validator) => validator.validate(reply).await,
+            None => Ok(reply),
         }
     }
 
@@ -298,9 +343,22 @@ impl Dns {
     }
 }
 
+fn validators(settings: &Settings) -> Vec<Validator> {
+    let Dnssec::Validate(anchors) = &settings.dnssec else { return Vec::new() };
+    let validator = |server: &Server| Validator::new(anchors.clone(), server.address, settings.timeout);
+    settings.servers.iter().map(validator).collect()
+}
+
+fn failed(error: &io::Error) -> LookupError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => malformed("it is none to this question"),
+        _ => LookupError::Unreachable { why: error.to_string() },
+    }
+}
+
 impl Lookup for Dns {
     fn vouches(&self) -> bool {
-        self.lock().contains(&Standing::Vouches)
+        self.lock().iter().any(Standing::counts)
     }
 
     async fn mx(&self, name: &str) -> Found<Mx> {

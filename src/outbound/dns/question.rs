@@ -1,6 +1,9 @@
 //! A question to a resolver, and whether its reply is an answer: values in, bytes out, and back.
 
-use domain::base::{MessageBuilder, Name, Rtype, iana::OptRcode, opt::ExtendedError};
+use domain::{
+    base::{MessageBuilder, Name, Rtype, iana::OptRcode, opt::ExtendedError},
+    dep::octseq::Octets,
+};
 
 use crate::{
     net::exchange::Whole,
@@ -8,13 +11,24 @@ use crate::{
 };
 
 /// The longest reply by UDP that we ask for: what comes in one piece through every network that has IPv6.
-const DATAGRAM: u16 = 1232;
+pub(super) const DATAGRAM: u16 = 1232;
 
 /// How much of a resolver's explanation is kept.
 const LONGEST_TEXT: usize = 200;
 
 /// A name in a message of its own.
 pub(super) type Owner = Name<Vec<u8>>;
+
+/// What a resolver is to say of DNSSEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// What it has validated.
+    Word,
+    /// Everything that it takes to validate here, whatever it makes of it itself.
+    Signatures,
+}
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,20 +54,22 @@ impl Question {
         Ok(Self { name, rtype })
     }
 
-    /// The request. With `dnssec` it asks the resolver to say what it has validated.
-    pub(super) fn compose(&self, id: u16, dnssec: bool) -> Whole {
+    /// The request.
+    pub(super) fn compose(&self, id: u16, wanted: Wanted) -> Whole {
         const FITS: &str = "a name and an option are far from the limit of a message";
         let mut message = MessageBuilder::new_vec();
         message.header_mut().set_id(id);
         message.header_mut().set_rd(true);
         // RFC 6840 §5.7: we understand the bit in the reply.
-        message.header_mut().set_ad(dnssec);
+        message.header_mut().set_ad(wanted == Wanted::Word);
+        // RFC 6840 §5.9: what it finds bogus too.
+        message.header_mut().set_cd(wanted == Wanted::Signatures);
         let mut question = message.question();
         question.push((&self.name, self.rtype)).expect(FITS);
         let mut additional = question.additional();
         let option = additional.opt(|opt| {
             opt.set_udp_payload_size(DATAGRAM);
-            opt.set_dnssec_ok(dnssec);
+            opt.set_dnssec_ok(wanted != Wanted::Nothing);
             Ok(())
         });
         option.expect(FITS);
@@ -87,8 +103,12 @@ fn failure(ede: Option<Ede>) -> LookupError {
 }
 
 fn ede(reply: &Whole) -> Option<Ede> {
-    let error = reply.opt()?.opt().iter::<ExtendedError<_>>().flatten().next()?;
-    Some(Ede { code: error.code().to_int(), text: printable(error.text_slice().unwrap_or_default()) })
+    reply.opt()?.opt().iter::<ExtendedError<_>>().flatten().next().as_ref().map(explained)
+}
+
+/// An extended error, whoever says it.
+pub(super) fn explained<Octs: Octets>(error: &ExtendedError<Octs>) -> Ede {
+    Ede { code: error.code().to_int(), text: printable(error.text_slice().unwrap_or_default()) }
 }
 
 /// It goes into logs, replies and reports, and may be of anybody's making.
@@ -113,17 +133,21 @@ mod tests {
     }
 
     fn reply(question: &Question, code: Rcode) -> AnswerBuilder<Vec<u8>> {
-        MessageBuilder::new_vec().start_answer(&question.compose(1, true), code).unwrap()
+        MessageBuilder::new_vec().start_answer(&question.compose(1, Wanted::Word), code).unwrap()
     }
 
     #[test]
-    fn a_question_asks_for_what_was_validated_and_the_other_kind_does_not() {
-        for dnssec in [true, false] {
-            let request = ask("host.test", Rtype::A).compose(7, dnssec);
+    fn a_question_asks_for_the_word_or_for_the_signatures_or_for_neither() {
+        for (wanted, bits) in [
+            (Wanted::Nothing, [false, false, false]),
+            (Wanted::Word, [true, false, true]),
+            (Wanted::Signatures, [false, true, true]),
+        ] {
+            let request = ask("host.test", Rtype::A).compose(7, wanted);
             let header = request.header();
-            assert!(header.rd() && !header.cd() && header.id() == 7);
             let opt = request.opt().unwrap();
-            assert_eq!((header.ad(), opt.dnssec_ok(), opt.udp_payload_size()), (dnssec, dnssec, 1232));
+            assert_eq!([header.ad(), header.cd(), opt.dnssec_ok()], bits, "{wanted:?}");
+            assert_eq!((header.rd(), header.id(), opt.udp_payload_size()), (true, 7, 1232));
         }
         for wrong in ["a..test", &"a".repeat(64), &"abc.".repeat(64)] {
             assert_eq!(Question::new(wrong, Rtype::A), Err(LookupError::Name), "{wrong}");

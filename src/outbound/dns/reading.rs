@@ -11,7 +11,7 @@ use domain::{
         iana::Rcode,
         message::{RecordIter, RecordSection},
     },
-    rdata::{Cname, Soa},
+    rdata::{Cname, Dname, Soa},
 };
 
 use super::{
@@ -69,7 +69,9 @@ fn follow(reply: &Whole, from: &Owner, times: &mut Vec<Ttl>) -> Result<Vec<Owner
     loop {
         let name = names.last().unwrap_or(from);
         let mut here = links.iter().filter(|(owner, ..)| owner == name);
-        let Some((_, target, ttl)) = here.next() else { return Ok(names) };
+        let Some((_, target, ttl)) = here.next() else {
+            return if leads_on(reply, name)? { Err(malformed("an alias in it is missing")) } else { Ok(names) };
+        };
         if here.any(|(_, other, _)| other != target) {
             return Err(malformed("a name in it is an alias of two others"));
         }
@@ -79,6 +81,18 @@ fn follow(reply: &Whole, from: &Owner, times: &mut Vec<Ttl>) -> Result<Vec<Owner
         times.push(*ttl);
         names.push(target.clone());
     }
+}
+
+/// RFC 6672 §3.1: below a DNAME record there is nothing but aliases, which come with it. They are not signed, so that
+/// whoever takes one out would make "nothing" of an answer that is secure.
+fn leads_on(reply: &Whole, name: &Owner) -> Result<bool, LookupError> {
+    for record in section::<Dname<Parsed<'_>>>(reply)? {
+        let record = record.map_err(|_| malformed("an alias in it is damaged"))?;
+        if name.ends_with(record.owner()) && name != record.owner() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The records of a kind in the answer.
@@ -103,7 +117,7 @@ mod tests {
         rdata::A,
     };
 
-    use super::*;
+    use super::{super::question::Wanted, *};
 
     fn name(text: &str) -> Owner {
         Owner::vec_from_str(text).unwrap()
@@ -118,7 +132,7 @@ mod tests {
     }
 
     fn reply(question: &Question, code: Rcode) -> AnswerBuilder<Vec<u8>> {
-        MessageBuilder::new_vec().start_answer(&question.compose(1, true), code).unwrap()
+        MessageBuilder::new_vec().start_answer(&question.compose(1, Wanted::Word), code).unwrap()
     }
 
     fn said(mut reply: AnswerBuilder<Vec<u8>>, ad: bool) -> Said {
@@ -216,6 +230,13 @@ mod tests {
         alias(&mut two, "a0.test", "b.test", 1);
         alias(&mut two, "a0.test", "c.test", 1);
         assert_eq!(why(two, &question), "a name in it is an alias of two others");
+        let mut below = reply(&question, Rcode::NOERROR);
+        below.push((name("test"), seconds(1), Dname::new(name("example")))).unwrap();
+        address(&mut below, "a0.example", 1);
+        assert_eq!(why(below, &question), "an alias in it is missing");
+        let mut beside = reply(&question, Rcode::NOERROR);
+        beside.push((name("a0.test"), seconds(1), Dname::new(name("example")))).unwrap();
+        assert!(read::<Ipv4Addr>(&said(beside, true), &question).is_ok());
         let mut gone = reply(&question, Rcode::NXDOMAIN);
         address(&mut gone, "a0.test", 1);
         assert_eq!(why(gone, &question), "it has records of a name that does not exist");

@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::outbound::dns::{
-        question::{Question, Said, is_answer},
+        question::{Question, Said, Wanted, is_answer},
         reading::read,
     };
 
@@ -114,7 +114,7 @@ mod tests {
     /// A reply with records of each kind.
     fn rich() -> Vec<u8> {
         let question = question();
-        let request = question.compose(1, true);
+        let request = question.compose(1, Wanted::Word);
         let mut answer = MessageBuilder::new_vec().start_answer(&request, Rcode::NOERROR).unwrap();
         let mut push = |rtype: Rtype, data: &[u8]| {
             let data = UnknownRecordData::from_octets(rtype, data.to_vec()).unwrap();

@@ -247,10 +247,14 @@ async fn without_dnssec_nothing_is_tested_and_nothing_secure() {
 fn d2_a_resolver_of_the_file_is_trusted_on_this_machine_or_where_the_file_says_so() {
     let servers = NameServers::Custom(vec!["127.0.0.1:53".parse().unwrap(), "192.0.2.1:5353".parse().unwrap()]);
     let of = |dnssec, dnssec_named| {
-        let settings = Settings::of(&config::Resolver { servers: servers.clone(), dnssec, dnssec_named });
+        let at = config::Position { file: Arc::default(), line: 1, column: 1 };
+        let servers = servers.clone();
+        let settings =
+            Settings::of(&config::Resolver { servers, dnssec, dnssec_named, trust_anchor: None, at }).unwrap();
         (settings.dnssec, settings.servers.iter().map(|server| server.is_trusted).collect::<Vec<_>>())
     };
     assert_eq!(of(config::Dnssec::Ad, false), (Dnssec::Ad, vec![true, false]));
     assert_eq!(of(config::Dnssec::Ad, true), (Dnssec::Ad, vec![true, true]));
     assert_eq!(of(config::Dnssec::Off, true).0, Dnssec::Off);
+    assert!(matches!(of(config::Dnssec::Validate, true).0, Dnssec::Validate(_)));
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use domain::base::{Rtype, iana::Rcode};
 
-use super::question::{Question, is_answer};
+use super::question::Question;
 use crate::{net::exchange::Whole, policy::answer::LookupError};
 
 /// What is asked to find out whether a resolver validates.
@@ -31,6 +31,8 @@ pub enum Standing {
     Untested,
     /// It validates, and what it says comes to us as it said it.
     Vouches,
+    /// What it says is validated here, and comes with all that this takes.
+    Validated,
     /// Its word does not count: there is no DANE with it.
     DoesNot(Doubt),
 }
@@ -46,6 +48,14 @@ pub enum Doubt {
     DoesNotSay(String),
     /// It gives answers that it should find bogus: this is the name.
     DoesNotValidate(String),
+}
+
+impl Standing {
+    /// Whether what is said to be secure is.
+    #[must_use]
+    pub const fn counts(&self) -> bool {
+        matches!(self, Self::Vouches | Self::Validated)
+    }
 }
 
 impl fmt::Display for Doubt {
@@ -69,30 +79,35 @@ impl Probe {
         Question::new(name, Rtype::SOA)
     }
 
-    /// What the reply for the signed name says.
+    /// What the answer for the signed name says. One that was `validated` here is all there is to go by: a refusal may be
+    /// anybody's who wants us to go without DANE, so it stays an error, and mail waits.
     ///
     /// # Errors
     /// That it says nothing.
-    pub(super) fn judge_signed(&self, reply: &Whole) -> Result<Option<Doubt>, LookupError> {
-        let vouches = match is_answer(reply) {
-            Ok(()) => reply.header().ad(),
+    pub(super) fn judge_signed(
+        &self,
+        said: Result<Whole, LookupError>,
+        validated: bool,
+    ) -> Result<Option<Doubt>, LookupError> {
+        let vouches = match said {
+            Ok(reply) => reply.header().ad(),
             // It will not say, however often it is asked; a failure may be another's.
-            Err(LookupError::Refused | LookupError::Code { .. }) => false,
+            Err(LookupError::Refused | LookupError::Code { .. }) if !validated => false,
             Err(error) => return Err(error),
         };
         Ok((!vouches).then(|| Doubt::DoesNotSay(self.signed.clone())))
     }
 
-    /// What the reply for the bogus name says.
+    /// What the answer for the bogus name says.
     ///
     /// # Errors
     /// That it says nothing.
-    pub(super) fn judge_bogus(&self, reply: &Whole, name: &str) -> Result<Option<Doubt>, LookupError> {
-        match is_answer(reply) {
+    pub(super) fn judge_bogus(said: Result<Whole, LookupError>, name: &str) -> Result<Option<Doubt>, LookupError> {
+        match said {
             Err(LookupError::Bogus { .. } | LookupError::ServerFailure { .. }) => Ok(None),
             // If the name is given up one day, that is nothing against the resolver.
-            Ok(()) if reply.header().rcode() == Rcode::NXDOMAIN => Ok(None),
-            Ok(()) => Ok(Some(Doubt::DoesNotValidate(name.to_owned()))),
+            Ok(reply) if reply.header().rcode() == Rcode::NXDOMAIN => Ok(None),
+            Ok(_) => Ok(Some(Doubt::DoesNotValidate(name.to_owned()))),
             Err(error) => Err(error),
         }
     }
