@@ -109,6 +109,28 @@ fn d1_d6_d7_d9_to_d13_d22_each_golden_name_gets_its_verdict_postfix_agrees_and_n
 }
 
 #[test]
+fn d1_each_golden_name_gets_the_same_verdict_where_dnssec_is_validated_here() {
+    let world = World::start();
+    let _sink = world.sink();
+    let resolver = format!(
+        "[resolver]\ntype = \"custom\"\ncustom = \"{}\"\ndnssec = \"validate\"\ntrust-anchor = \"root.key\"\n",
+        World::RESOLVER
+    );
+    let configuration = configuration(&world, false, &resolver);
+    for (domain, _, expected) in GOLDEN {
+        let ran = probe_by(&world, &configuration, &[domain]);
+        let concluded = conclusion(&ran);
+        assert!(concluded.starts_with(expected), "{domain}: {concluded}");
+        ran.prints("  resolver 10.53.0.2:53: what it says of DNSSEC is validated here; what is proven counts\n");
+    }
+    // By the keys of another root nothing can be found out.
+    let configuration = configuration.replace("trust-anchor = \"root.key\"\n", "");
+    let concluded = conclusion(&probe_by(&world, &configuration, &["insecure.test"]));
+    let expected = "mail does not go: 451 4.4.3 looking up the domain's mail hosts: DNSSEC validation failed";
+    assert!(concluded.starts_with(expected), "{concluded}");
+}
+
+#[test]
 fn the_text_goes_from_step_to_step() {
     let world = World::start();
     let _sink = world.sink();
