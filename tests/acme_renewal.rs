@@ -105,7 +105,7 @@ fn domains_that_change_are_asked_for_while_the_old_certificate_serves() {
 }
 
 #[test]
-fn a_renewed_certificate_has_the_key_of_the_one_before_it_unless_told_otherwise() {
+fn d25_a_renewed_certificate_has_the_key_of_the_one_before_it_unless_told_otherwise() {
     let pebble = Pebble::builder().hurried().start();
     let gateway = Gateway::imaps_from(&pebble).start();
     let roots = pebble.roots(0);
@@ -121,7 +121,7 @@ fn a_renewed_certificate_has_the_key_of_the_one_before_it_unless_told_otherwise(
 }
 
 #[test]
-fn a_key_that_was_made_ready_is_told_first_and_changed_to_when_asked() {
+fn d25_a_key_that_was_made_ready_is_told_first_and_changed_to_when_asked() {
     let pebble = Pebble::builder().hurried().start();
     let gateway = Gateway::imaps_from(&pebble).start();
     let roots = pebble.roots(0);
