@@ -9,7 +9,7 @@ use super::{conversation::Broken, reach::Reached, store::Reply};
 use crate::{
     policy::strategy::LastError,
     proto::smtp::{
-        Answer, Mail, Mailbox, Obstacle,
+        Answer, Mail, Mailbox, Obstacle, in_brackets,
         remote::{Asked, Event},
     },
 };
@@ -78,7 +78,7 @@ impl Ending {
             (_, Broken::Breach(_)) => LastError::UnexpectedReply,
             (_, Broken::Lost(_) | Broken::Closed(_)) => LastError::Io,
         };
-        Self { answer: obstacle.answer(&format!("[{mx}] {broken}")), last_error }
+        Self { answer: obstacle.answer(&format!("{} {broken}", in_brackets(mx))), last_error }
     }
 }
 
@@ -131,7 +131,8 @@ impl Lane {
             let uncertain = mail.require_tls && !self.reached.is_certain;
             let begun = if uncertain { Err(Obstacle::Uncertain) } else { self.reached.conversation.remote.begin(mail) };
             if let Err(obstacle) = begun {
-                return Ending { answer: obstacle.answer(&format!("[{mx}]")), last_error: LastError::UnexpectedReply };
+                let answer = obstacle.answer(&in_brackets(&mx));
+                return Ending { answer, last_error: LastError::UnexpectedReply };
             }
             self.begun = true;
         }
@@ -231,5 +232,19 @@ impl Lane {
     fn break_off(&mut self, obstacle: Obstacle, broken: &Broken) {
         let ending = Ending::broken(obstacle, &self.reached.mx, broken);
         self.state = State::Over(ending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_in_brackets_once() {
+        let broken = Broken::Closed(Some(Asked::Recipient));
+        for host in ["192.0.2.1", "[192.0.2.1]"] {
+            let told = Ending::broken(Obstacle::Broken, host, &broken).answer.to_string();
+            assert!(told.contains(": [192.0.2.1] the server has closed"), "{told}");
+        }
     }
 }

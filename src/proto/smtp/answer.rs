@@ -101,9 +101,7 @@ impl Answer {
     pub fn relayed(&self, name: &str) -> Self {
         let mut lines = self.lines.clone();
         if let Some(first) = lines.first_mut() {
-            // An address literal has its brackets.
-            let name = if name.starts_with('[') { name.to_owned() } else { format!("[{name}]") };
-            *first = fit(format!("{name} {first}").as_bytes());
+            *first = fit(format!("{} {first}", in_brackets(name)).as_bytes());
         }
         Self { code: if self.code == 421 { 451 } else { self.code }, status: self.status, lines }
     }
@@ -123,6 +121,12 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.text())
     }
+}
+
+/// A host as replies name it. An address literal has its brackets.
+#[must_use]
+pub fn in_brackets(host: &str) -> String {
+    if host.starts_with('[') { host.to_owned() } else { format!("[{host}]") }
 }
 
 /// The enhanced code at the front of a text, if it is one of this class, and what follows it.

@@ -33,7 +33,7 @@ mod xclient;
 #[cfg(test)]
 mod tests;
 
-pub use answer::Answer;
+pub use answer::{Answer, in_brackets};
 pub use body::BareNewline;
 pub use egress::Egress;
 pub use envelope::Mail;
