@@ -102,7 +102,8 @@ struct Visit {
     admission: Option<Admission>,
 }
 
-/// What a session in clear came to.
+/// What a dialogue came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Talked {
     StartTls,
     Over,
@@ -115,23 +116,12 @@ impl Visit {
         let destination = proxied::destination(&mut stream, &config.proxies, &mut self.record).await?;
         let (proxies, protection) = (&config.proxies, &config.protection);
         self.admission = self.world.gate.recognise(accepted, proxies, protection, &mut self.record)?;
-        if config.tls.as_ref().is_none_or(|tls| !tls.implicit) {
-            match self.talk(&mut stream, destination, Leg::Plaintext, true).await {
-                Ok(Talked::StartTls) => {}
-                ended => {
-                    close::close(&mut stream).await;
-                    return ended.map(|_| ());
-                }
-            }
-            let mut stream = self.shake(stream).await?;
-            let ended = self.talk(&mut *stream, destination, Leg::Tls, false).await;
-            close::close(&mut *stream).await;
-            return ended.map(|_| ());
+        let is_implicit = config.tls.as_ref().is_some_and(|tls| tls.implicit);
+        if !is_implicit && self.talk(&mut stream, destination, Leg::Plaintext, true).await? == Talked::Over {
+            return Ok(());
         }
         let mut stream = self.shake(stream).await?;
-        let ended = self.talk(&mut *stream, destination, Leg::Tls, true).await;
-        close::close(&mut *stream).await;
-        ended.map(|_| ())
+        self.talk(&mut *stream, destination, Leg::Tls, is_implicit).await.map(drop)
     }
 
     async fn shake(&mut self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, Ended> {
@@ -139,8 +129,22 @@ impl Visit {
         handshake(stream, tls, &self.relay.config.protection, &self.world, &mut self.record).await
     }
 
-    /// The dialogue, in clear or inside TLS.
+    /// The dialogue, in clear or inside TLS, and the end of the connection, if it does not go on with a handshake.
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        destination: SocketAddr,
+        leg: Leg,
+        greets: bool,
+    ) -> Result<Talked, Ended> {
+        let talked = self.converse(stream, destination, leg, greets).await;
+        if !matches!(talked, Ok(Talked::StartTls)) {
+            close::close(stream).await;
+        }
+        talked
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         destination: SocketAddr,
@@ -193,8 +197,7 @@ struct Dialogue<'v, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
     async fn greet(&mut self) -> Result<(), Ended> {
         if self.visit.relay.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty()) {
-            self.egress.farewell(Farewell::NoCertificate, &mut self.output);
-            self.say_last().await;
+            self.part(Farewell::NoCertificate).await;
             return Err(NO_CERTIFICATE_YET);
         }
         self.egress.greet(&mut self.output);
@@ -205,10 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
         loop {
             let demand = match self.egress.step(&mut self.input, &mut self.output) {
                 Ok(demand) => demand,
-                Err(fault) => {
-                    self.say_last().await;
-                    return Err(violation(fault));
-                }
+                Err(fault) => return Err(self.violated(fault).await),
             };
             if !matches!(demand, Demand::Recipient(_) | Demand::Data | Demand::Closed) {
                 self.flush().await?;
@@ -278,12 +278,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                 Next::Drain => break (Farewell::Draining, Ended(Outcome::Drained, "")),
                 Next::Late => {
                     self.carriage.doubt().await;
-                    break (Farewell::Timeout, Ended(Outcome::Timeout, ""));
+                    break (Farewell::Timeout, LATE);
                 }
             }
         };
-        self.egress.farewell(farewell, &mut self.output);
-        self.say_last().await;
+        self.part(farewell).await;
         Err(ended)
     }
 
@@ -303,28 +302,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
     async fn message(&mut self) -> Result<(), Ended> {
         let mut buffer = vec![0; READ];
         loop {
-            while let Some(piece) = self.egress.message(self.input.peek(), &mut self.output).map_err(violation)? {
-                let Piece { length, octets, course } = piece;
-                self.carriage.carry(&self.input.peek()[..length], &octets).await;
-                self.input.consume(length);
-                match course {
-                    Course::On => {}
-                    Course::Ended => return self.conclude().await,
-                    Course::Refused(fault) => {
-                        tracing::info!(session = self.visit.record.session, reason = fault.reason(), "message refused");
-                        self.carriage.abandon();
-                    }
-                    Course::Over => return self.flush().await,
+            let piece = match self.egress.message(self.input.peek(), &mut self.output) {
+                Ok(piece) => piece,
+                Err(fault) => return Err(self.violated(fault).await),
+            };
+            let Some(Piece { length, octets, course }) = piece else {
+                self.hear_message(&mut buffer).await?;
+                continue;
+            };
+            self.carriage.carry(&self.input.peek()[..length], &octets).await;
+            self.input.consume(length);
+            match course {
+                Course::On => {}
+                Course::Ended => return self.conclude().await,
+                Course::Refused(fault) => {
+                    tracing::info!(session = self.visit.record.session, reason = fault.reason(), "message refused");
+                    self.carriage.abandon();
                 }
+                Course::Over => return self.flush().await,
             }
-            let read = timeout(self.means.queue.timeouts.block, self.stream.read(&mut buffer)).await;
-            match read.unwrap_or(Ok(0)) {
-                // What has come is no message without its end.
-                Ok(0) | Err(_) => return Err(CLIENT_LOST),
-                Ok(count) => {
-                    self.visit.record.bytes_in += count as u64;
-                    self.input.push(&buffer[..count]);
-                }
+        }
+    }
+
+    /// Waits for more of a message; what has come of it is none without its end.
+    async fn hear_message(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
+        match timeout(self.means.queue.timeouts.block, self.stream.read(buffer)).await {
+            Ok(Ok(0) | Err(_)) => Err(CLIENT_LOST),
+            Ok(Ok(count)) => {
+                self.visit.record.bytes_in += count as u64;
+                self.input.push(&buffer[..count]);
+                Ok(())
+            }
+            // RFC 5321 §3.8: 421 may be said at any time. Nobody can take it for the message's being taken.
+            Err(_) => {
+                self.part(Farewell::Timeout).await;
+                Err(LATE)
             }
         }
     }
@@ -360,6 +372,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
         flush(self.visit, self.stream, &mut self.output).await
     }
 
+    /// Ends the session of a sender that breaks the protocol or a limit; its last words are there.
+    async fn violated(&mut self, fault: Violation) -> Ended {
+        self.say_last().await;
+        Ended(Outcome::Violation, fault.reason())
+    }
+
+    /// Takes leave of the sender.
+    async fn part(&mut self, farewell: Farewell) {
+        self.egress.farewell(farewell, &mut self.output);
+        self.say_last().await;
+    }
+
     /// Sends last words to a sender that need not take them.
     async fn say_last(&mut self) {
         // Why it is over is known.
@@ -382,7 +406,7 @@ async fn flush<S: AsyncWrite + Unpin>(visit: &mut Visit, stream: &mut S, output:
     match sent {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(CLIENT_LOST),
-        Err(_) => Err(Ended(Outcome::Timeout, "")),
+        Err(_) => Err(LATE),
     }
 }
 
@@ -396,6 +420,4 @@ enum Next {
 
 const CLIENT_LOST: Ended = Ended(Outcome::ClientLost, "");
 
-fn violation(violation: Violation) -> Ended {
-    Ended(Outcome::Violation, violation.reason())
-}
+const LATE: Ended = Ended(Outcome::Timeout, "");

@@ -64,6 +64,38 @@ fn s1_all_that_comes_before_the_answer_to_a_recipient_has_one_limit() {
 }
 
 #[test]
+fn s1_a_sender_that_stalls_in_the_middle_of_a_message_is_told_so() {
+    let bed = Bed::new("[queue]\ntimeout.block = \"1s\"\n");
+    let hosts = MailHosts::builder(&bed.world).start(&bed.world);
+    for (mut talk, listener) in [(bed.lmtp(), "lmtp"), (bed.smtp(), "smtp")] {
+        talk.ask(&format!("MAIL FROM:<{SENDER}>"), "250");
+        talk.ask("RCPT TO:<bob@insecure.test>", "250");
+        talk.ask("DATA", "354");
+        talk.send("Subject: half\r\n\r\nhalf").expect("421 4.4.2 ");
+        talk.closes();
+        bed.gateway.session(listener, "timeout");
+    }
+    assert!(hosts.all().iter().all(|visit| visit.messages.is_empty()));
+}
+
+#[test]
+fn who_sends_too_much_of_a_refused_message_is_told_so() {
+    let small =
+        "bind = \"127.0.0.1:2600\"\nprotocol = \"lmtp\"\nrelay = true\nlimit.message = 65536\nlimit.discard = 1024";
+    let bed = Bed::new(&format!("[server.listener.small]\n{small}\n"));
+    let _hosts = MailHosts::builder(&bed.world).start(&bed.world);
+    let mut talk = bed.world.talk(([127, 0, 0, 1], 2600).into());
+    talk.reply("220");
+    talk.send("LHLO old.example.org\r\n").reply("250");
+    talk.ask(&format!("MAIL FROM:<{SENDER}>"), "250");
+    talk.ask("RCPT TO:<bob@insecure.test>", "250");
+    talk.ask("DATA", "354");
+    talk.send(stuffed(&message("large", 100_000))).expect("552 5.3.4 ");
+    talk.expect("421 4.7.0 Too much");
+    assert_eq!(bed.gateway.session("small", "violation")["reason"], "too-much-discarded");
+}
+
+#[test]
 fn s2_whatever_only_looks_like_an_end_is_part_of_the_one_message() {
     let bed = Bed::new("");
     let hosts = MailHosts::builder(&bed.world).start(&bed.world);
