@@ -129,9 +129,9 @@ async fn tell(dns: &Dns, domain: &str) -> String {
     let route = match Route::find(dns, domain, &ourselves, &mut by_chance).await {
         Ok(route) => route,
         Err(why) => {
-            let refusal = why.refusal();
-            let said = format!("{} {}", refusal.code, refusal.enhanced);
-            return if refusal.text.contains("DNSSEC") { format!("{said} {}", shorten(&refusal.text)) } else { said };
+            let (answer, why) = (why.answer(domain), why.to_string());
+            let said = format!("{} {}", answer.code(), answer.status());
+            return if why.contains("DNSSEC") { format!("{said} {}", shorten(&why)) } else { said };
         }
     };
     let host = Host::find(dns, &route.exchanges[0], &targets).await.expect("every host has an address");

@@ -21,6 +21,7 @@ use super::{
     lane::{Ending, Lane},
     means::Means,
     reach::{Errand, NoWay, Reached, reach},
+    record::milliseconds_since,
     store::{BodyDigest, Envelope, Reply},
 };
 use crate::{
@@ -376,7 +377,7 @@ impl Carriage {
                 ip = %lane.reached.at.ip(),
                 recipients = lane.accepted(),
                 bytes = self.size,
-                ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                ms = milliseconds_since(self.began),
                 outcome = if ending.answer.is_positive() { "delivered" } else { "not-delivered" },
                 reason = Told(&ending.answer.to_string()).to_string(),
                 "message"
@@ -422,9 +423,9 @@ impl Carriage {
         !self.kept.is_empty()
     }
 
-    /// Lets servers go that wait for another message.
+    /// Lets servers go that wait for another message. Nobody waits for their leave.
     pub(super) fn let_go(&mut self) {
-        self.kept.drain(..).for_each(|lane| lane.reached.conversation.leave());
+        self.kept.drain(..).for_each(|lane| drop(tokio::spawn(lane.reached.conversation.leave())));
     }
 
     /// Ends the transaction. Servers that can take another message are kept for it, all others are dropped.

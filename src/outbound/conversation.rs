@@ -35,9 +35,9 @@ const GATHERED: usize = 64 * 1024;
 
 /// One conversation.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(crate) struct Conversation {
     /// What is said.
-    pub(super) remote: Remote,
+    pub(crate) remote: Remote,
     stream: BackendStream,
     input: Input,
     output: Vec<u8>,
@@ -47,7 +47,7 @@ pub(super) struct Conversation {
 
 /// Why a conversation has come to an end that it should not have.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The connection was lost, or TLS has failed on it.
     #[error("{}", why_broken(.0))]
     Lost(io::Error),
@@ -214,7 +214,8 @@ impl Conversation {
         matches!(self.overhear(), Ok(None)) && self.input.peek().is_empty()
     }
 
-    /// Goes on inside TLS, on the stream that `shake` makes of this one. Nothing said before counts any more.
+    /// Goes on inside TLS, on the stream that `shake` makes of this one. Nothing that came before counts any more; what is to be said
+    /// next is [`Remote::secured`].
     ///
     /// # Errors
     /// What `shake` says.
@@ -223,20 +224,19 @@ impl Conversation {
         shake: impl AsyncFnOnce(BackendStream) -> Result<BackendStream, E>,
     ) -> Result<Self, E> {
         let stream = shake(self.stream).await?;
-        let mut secured = Self { stream, input: Input::new(), ..self };
-        secured.remote.secured(&mut secured.output);
-        Ok(secured)
+        Ok(Self { stream, input: Input::new(), ..self })
     }
 
-    /// Takes leave of the server. Nobody waits for that.
-    pub(super) fn leave(mut self) {
-        tokio::spawn(timeout(FAREWELL, async move {
+    /// Takes leave of the server.
+    pub(crate) async fn leave(mut self) {
+        let farewell = timeout(FAREWELL, async {
             self.remote.quit(&mut self.output);
             // What comes of it changes nothing.
             let _ = self.flush().await;
             let _ = self.stream.read(&mut [0; READ]).await;
             let _ = self.stream.shutdown().await;
-        }));
+        });
+        let _ = farewell.await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Mail on its way out: what DNS says of a recipient's domain, which hosts take its mail, what its policy demands of them, and how
 //! a sender's messages are carried there while it waits.
 
-mod attempt;
+pub(crate) mod attempt;
 mod carriage;
 mod conversation;
 pub mod dns;
@@ -14,6 +14,7 @@ pub mod policies;
 pub mod policy_host;
 pub mod prospect;
 mod reach;
+mod record;
 pub mod route;
 pub mod session;
 pub mod store;

@@ -11,15 +11,17 @@ use std::{
 };
 
 use super::{
-    attempt::{Attempt, Opened, connect, tell_of_none, tell_of_refusal},
+    attempt::{Attempt, Opened, Unopened, connect},
     conversation::Conversation,
     dns::Dns,
     means::{Means, PORT},
     places::{Kind, Place},
     prospect::{Destination, Judged, Prospect, Scout},
-    route::{Exchange, HostFault, Unroutable},
+    record,
+    route::{Exchange, Unroutable},
 };
 use crate::{
+    net::connect::BackendStream,
     policy::{
         dane::MxOf,
         strategy::{Facts as Message, LastError, Source, TlsStrategy},
@@ -192,8 +194,7 @@ impl Walk<'_> {
         let prospect = match self.scout.prospect(destination, exchange, &message).await {
             Ok(prospect) => prospect,
             Err(fault) => {
-                let answer = obstacle_of(&fault).answer(&format!("{}: {fault}", exchange.name));
-                let no_way = NoWay { answer, last_error: LastError::Dns };
+                let no_way = NoWay { answer: fault.answer(&exchange.name), last_error: LastError::Dns };
                 self.pass_by(&exchange.name, None, &no_way);
                 return Err(if fault.is_the_end() { Missed::Domain(no_way) } else { Missed::Host(no_way) });
             }
@@ -236,7 +237,7 @@ impl Walk<'_> {
             Decision::Skip(refusal) => (refusal, Missed::Host),
             Decision::Delay(refusal) => (refusal, Missed::Domain),
         };
-        tell_of_refusal(self.errand.session, judged, ip, refusal);
+        record::kept_from(self.errand.session, judged, ip, refusal);
         self.means.store.host_failed(judged.facts.host, refusal.last_error, SystemTime::now());
         Err(missed(NoWay::from(refusal)))
     }
@@ -251,21 +252,22 @@ impl Walk<'_> {
         let mx = &prospect.host.name;
         let place = self.place(Kind::Host(at.ip()), self.means.queue.limits.host).await;
         let place = place.map_err(|no_way| self.missed(mx, at.ip(), no_way))?;
-        let (stream, own) =
-            connect(self.means, mx, at).await.map_err(|refusal| self.missed(mx, at.ip(), NoWay::from(&refusal)))?;
+        let (stream, own) = connect(&self.means.queue, mx, at)
+            .await
+            .map_err(|refusal| self.missed(mx, at.ip(), NoWay::from(&refusal)))?;
         let mut message = Message { local_ip: Some(own), ..message.clone() };
         // With the connection everything is known.
         let Some(strategy) = self.means.queue.tls.choose(&message) else { return Err(Missed::Host(no_address())) };
         let mut judged = prospect.judge(destination, strategy);
         self.permitted(&judged, Some(at.ip()))?;
-        let mut opened = Attempt::new(self.means, &judged, self.errand.session, at, own).open(stream).await;
+        let mut opened = self.attempt(&judged, at, own, stream).await;
         for _ in 0..self.means.queue.immediate_retries {
             let Err(refusal) = &opened else { break };
             let Some(next) = self.scout.again(&judged, refusal, &message) else { break };
             judged = next;
             message = Message { retry_num: message.retry_num + 1, last_error: refusal.last_error, ..message };
-            opened = match connect(self.means, mx, at).await {
-                Ok((stream, own)) => Attempt::new(self.means, &judged, self.errand.session, at, own).open(stream).await,
+            opened = match connect(&self.means.queue, mx, at).await {
+                Ok((stream, own)) => self.attempt(&judged, at, own, stream).await,
                 Err(refusal) => Err(refusal),
             };
         }
@@ -286,15 +288,28 @@ impl Walk<'_> {
         }
     }
 
+    /// One attempt, and its line in the log.
+    async fn attempt(
+        &self,
+        judged: &Judged<'_>,
+        at: SocketAddr,
+        own: IpAddr,
+        stream: BackendStream,
+    ) -> Result<Opened, Refusal> {
+        let mut attempt = Attempt::new(&self.means.queue, &self.means.peers, judged, at, own);
+        let opened = attempt.open(stream).await;
+        record::attempted(self.errand.session, &attempt, &opened);
+        opened.map_err(|Unopened { refusal, conversation }| {
+            // Nobody waits for its leave.
+            conversation.map(|conversation| tokio::spawn(conversation.leave()));
+            refusal
+        })
+    }
+
     fn unroutable(&self, why: &Unroutable) -> NoWay {
         let domain = self.errand.domain;
-        let answer = match why {
-            Unroutable::NoSuchDomain => Obstacle::NoSuchDomain.answer(domain),
-            Unroutable::NullMx => Obstacle::NullMx.answer(domain),
-            Unroutable::Lookup(error) => Obstacle::DnsError.answer(&format!("{domain}: {error}")),
-            Unroutable::Loop => Obstacle::Loop.answer(&format!("{domain} is this server's own")),
-        };
-        tell_of_none(self.errand.session, domain, "", None, &answer, LastError::Dns);
+        let answer = why.answer(domain);
+        record::passed_by(self.errand.session, domain, "", None, &answer, LastError::Dns);
         NoWay { answer, last_error: LastError::Dns }
     }
 
@@ -305,7 +320,7 @@ impl Walk<'_> {
     }
 
     fn pass_by(&self, mx: &str, ip: Option<IpAddr>, no_way: &NoWay) {
-        tell_of_none(self.errand.session, self.errand.domain, mx, ip, &no_way.answer, no_way.last_error);
+        record::passed_by(self.errand.session, self.errand.domain, mx, ip, &no_way.answer, no_way.last_error);
         self.means.store.host_failed(mx, no_way.last_error, SystemTime::now());
     }
 }
@@ -319,12 +334,4 @@ impl From<&Refusal> for NoWay {
 
 fn no_address() -> NoWay {
     NoWay { answer: Obstacle::NoAddress.answer(""), last_error: LastError::Dns }
-}
-
-fn obstacle_of(fault: &HostFault) -> Obstacle {
-    match fault {
-        HostFault::Lookup(_) => Obstacle::DnsError,
-        HostFault::NoAddress | HostFault::Local | HostFault::Name => Obstacle::NoAddress,
-        HostFault::Ourselves => Obstacle::Loop,
-    }
 }

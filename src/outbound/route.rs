@@ -23,7 +23,7 @@ mod tlsa;
 #[cfg(test)]
 mod tests;
 
-pub use fault::{HostFault, Refusal, Unroutable};
+pub use fault::{HostFault, Unroutable};
 pub use host::{Host, Targets};
 pub use ourselves::Ourselves;
 

@@ -2,12 +2,11 @@
 //! its hosts.
 //!
 //! Promises that no envelope is ever sent (MAIL is never said), that each session ends with QUIT, and that every wait
-//! is bounded; that the verdicts are those of mail itself, by `outbound::prospect`; that the MTA-STS policy is fetched
-//! now.
+//! is bounded; that the verdicts are those of mail itself, by `outbound::prospect`, and so are the sessions, by
+//! `outbound::attempt`; that what is told is what the sender would be told; that the MTA-STS policy is fetched now.
 
 mod report;
 mod text;
-mod visit;
 
 use std::{
     mem,
@@ -29,6 +28,7 @@ use crate::{
     config::{Config, Queue, is_host_name},
     net::connect::BackendStream,
     outbound::{
+        attempt::{self, Opened, Unopened, connect},
         dns::{Dns, Settings},
         policies::Policies,
         prospect::{Destination, Judged, Prospect, Scout},
@@ -152,7 +152,7 @@ async fn examine(config: &Config, question: &Question, peers: &Peers) -> Result<
     let destination = match scout.destination(&question.domain, &message).await {
         Ok(destination) => destination,
         Err(why) => {
-            report.refuse(&why.refusal());
+            report.refuse(&why.answer(&question.domain));
             return Ok(report);
         }
     };
@@ -245,9 +245,9 @@ impl Prober<'_> {
     }
 
     async fn visit(&self, prospect: &Prospect, message: &Message<'_>, at: SocketAddr, host: &mut Host) {
-        let (stream, own) = match visit::connect(at, self.queue).await {
+        let (stream, own) = match connect(self.queue, &prospect.host.name, at).await {
             Ok(connected) => connected,
-            Err(why) => return host.attempts.push(Attempt::unreached(at, &prospect.host.name, &why)),
+            Err(refusal) => return host.attempts.push(Attempt::unreached(at, refusal)),
         };
         let message = Message { local_ip: Some(own), ..message.clone() };
         // With the connection everything is known.
@@ -269,15 +269,22 @@ impl Prober<'_> {
     }
 
     async fn talk(&self, judged: &Judged<'_>, at: SocketAddr, own: IpAddr, stream: BackendStream) -> Attempt {
-        let hostname = &self.queue.ehlo_hostname;
-        visit::Visit { judged, at, own, hostname, peers: self.peers }.talk(stream).await
+        let mut attempt = attempt::Attempt::new(self.queue, self.peers, judged, at, own);
+        let (ended, conversation) = match attempt.open(stream).await {
+            Ok(Opened { conversation, assurance }) => (Ok(assurance), Some(Box::new(conversation))),
+            Err(Unopened { refusal, conversation }) => (Err(refusal), conversation),
+        };
+        if let Some(conversation) = conversation {
+            conversation.leave().await;
+        }
+        Attempt::made(attempt, ended)
     }
 
     /// Another attempt, which follows at once on TLS that has failed.
     async fn once_more(&self, judged: &Judged<'_>, at: SocketAddr) -> Attempt {
-        match visit::connect(at, self.queue).await {
+        match connect(self.queue, judged.facts.host, at).await {
             Ok((stream, own)) => self.talk(judged, at, own, stream).await,
-            Err(why) => Attempt::unreached(at, judged.facts.host, &why),
+            Err(refusal) => Attempt::unreached(at, refusal),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Question;
 use crate::{
     outbound::{
+        attempt::{self, Seen},
         dns::{Dns, Standing as Word},
         prospect::{Destination, Judged, Prospect},
         route::{self, Exchange, HostFault, Way},
@@ -17,10 +18,9 @@ use crate::{
         evidence::Shown,
         mta_sts::{Mode, Published as Id, Standing},
         outcome::{Event, Outcome, Session},
-        strategy::LastError,
         verdict::{Assurance, Decision, Refusal},
     },
-    telemetry::Told,
+    proto::smtp::Answer,
 };
 
 /// All that was found.
@@ -193,8 +193,8 @@ impl Report {
         }
     }
 
-    pub(super) fn refuse(&mut self, refusal: &route::Refusal) {
-        self.refusal = Some(reply(refusal));
+    pub(super) fn refuse(&mut self, answer: &Answer) {
+        self.refusal = Some(answer.to_string());
     }
 
     pub(super) fn found(&mut self, destination: &Destination) {
@@ -220,10 +220,6 @@ impl Report {
         }
         self.hosts.push(host);
     }
-}
-
-fn reply(refusal: &route::Refusal) -> String {
-    format!("{} {} {}", refusal.code, refusal.enhanced, refusal.text)
 }
 
 impl Resolver {
@@ -277,7 +273,7 @@ impl Host {
     }
 
     pub(super) fn cannot_be_had(&mut self, fault: &HostFault) {
-        self.refused = Some(reply(&fault.refusal()));
+        self.refused = Some(fault.answer(&self.name).to_string());
         self.is_us = *fault == HostFault::Ourselves;
     }
 
@@ -358,42 +354,35 @@ impl Attempt {
     }
 
     /// One at an address that takes no connection.
-    pub(super) fn unreached(address: SocketAddr, host: &str, why: &str) -> Self {
-        let refusal = Refusal::unreached(host, why, LastError::Connection);
+    pub(super) fn unreached(address: SocketAddr, refusal: Refusal) -> Self {
         Self { address: Some(address), refusal: Some(refusal), ..Self::default() }
     }
 
-    pub(super) fn at(address: SocketAddr, judged: &Judged<'_>) -> Self {
-        Self { address: Some(address), ..Self::new(judged) }
+    /// One that was made, and has ended so.
+    pub(super) fn made(attempt: attempt::Attempt<'_>, ended: Result<Assurance, Refusal>) -> Self {
+        let Seen { greeting, negotiated, shown, outcome, .. } = attempt.seen;
+        Self {
+            address: Some(attempt.at),
+            greeting,
+            tls: shown.is_some().then_some(negotiated),
+            certificate: shown.map(Certificate::of),
+            goes: ended.is_ok(),
+            assurance: ended.as_ref().ok().map(ToString::to_string),
+            refusal: ended.err(),
+            outcome,
+            ..Self::new(attempt.judged)
+        }
     }
+}
 
-    pub(super) fn greeted(&mut self, said: &[u8]) {
-        let line = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        self.greeting = Some(Told(String::from_utf8_lossy(line).trim_end()).to_string());
-    }
-
-    /// What the host calls itself in its greeting.
-    pub(super) fn helo(&self) -> Option<String> {
-        let name = self.greeting.as_deref()?.get(4..)?.split(' ').next()?;
-        (!name.is_empty()).then(|| name.to_owned())
-    }
-
-    pub(super) fn shown(&mut self, negotiated: &str, shown: &Shown) {
-        self.tls = Some(negotiated.to_owned());
-        self.certificate = Some(Certificate {
-            valid: shown.pkix.is_ok(),
-            why: shown.pkix.as_ref().err().map(ToString::to_string),
-            matches: shown.dane.as_ref().and_then(|dane| dane.as_ref().ok()).map(|matched| matched.record.to_string()),
-            mismatch: shown.dane.as_ref().and_then(|dane| dane.as_ref().err()).map(ToString::to_string),
-        });
-    }
-
-    pub(super) fn end(&mut self, permit: Result<Assurance, Refusal>) {
-        self.goes = permit.is_ok();
-        (self.assurance, self.refusal) = match permit {
-            Ok(assurance) => (Some(assurance.to_string()), None),
-            Err(refusal) => (None, Some(refusal)),
+impl Certificate {
+    fn of(Shown { pkix, dane }: Shown) -> Self {
+        let (matched, mismatch) = match dane {
+            None => (None, None),
+            Some(Ok(matched)) => (Some(matched.record.to_string()), None),
+            Some(Err(mismatch)) => (None, Some(mismatch.to_string())),
         };
+        Self { valid: pkix.is_ok(), why: pkix.err().map(|why| why.to_string()), matches: matched, mismatch }
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Only what will not be otherwise tomorrow is refused for good: everything else waits in the sender's queue.
 
-use std::fmt;
-
 use thiserror::Error;
 
-use crate::policy::answer::LookupError;
+use crate::{
+    policy::answer::LookupError,
+    proto::smtp::{Answer, Obstacle},
+};
 
 /// Why a domain has no host.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -45,41 +46,29 @@ pub enum HostFault {
     Name,
 }
 
-/// A reply to the sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The basic code (RFC 5321 §4.2).
-    pub code: u16,
-    /// The enhanced code (RFC 3463).
-    pub enhanced: &'static str,
-    /// What it is about, in printable ASCII.
-    pub text: String,
-}
-
 impl Unroutable {
     /// What the sender is told.
     #[must_use]
-    pub fn refusal(&self) -> Refusal {
-        let (code, enhanced) = match self {
-            Self::NoSuchDomain => (550, "5.1.2"),
-            Self::NullMx => (556, "5.1.10"),
-            Self::Lookup(_) => (451, "4.4.3"),
-            Self::Loop => (554, "5.4.6"),
-        };
-        Refusal::new(code, enhanced, self)
+    pub fn answer(&self, domain: &str) -> Answer {
+        match self {
+            Self::NoSuchDomain => Obstacle::NoSuchDomain.answer(domain),
+            Self::NullMx => Obstacle::NullMx.answer(domain),
+            Self::Lookup(error) => Obstacle::DnsError.answer(&format!("{domain}: {error}")),
+            Self::Loop => Obstacle::Loop.answer(&format!("{domain} is this server's own")),
+        }
     }
 }
 
 impl HostFault {
-    /// What the sender is told where the last host of a domain has failed so.
+    /// What the sender is told where the last host of a domain, this one, has failed so.
     #[must_use]
-    pub fn refusal(&self) -> Refusal {
-        let (code, enhanced) = match self {
-            Self::Lookup(_) => (451, "4.4.3"),
-            Self::NoAddress | Self::Local | Self::Name => (451, "4.4.4"),
-            Self::Ourselves => (554, "5.4.6"),
+    pub fn answer(&self, host: &str) -> Answer {
+        let obstacle = match self {
+            Self::Lookup(_) => Obstacle::DnsError,
+            Self::NoAddress | Self::Local | Self::Name => Obstacle::NoAddress,
+            Self::Ourselves => Obstacle::Loop,
         };
-        Refusal::new(code, enhanced, self)
+        obstacle.answer(&format!("{host}: {self}"))
     }
 
     /// Whether the hosts behind this one are out of question too. The sender is told of it only where none before it
@@ -87,11 +76,5 @@ impl HostFault {
     #[must_use]
     pub fn is_the_end(&self) -> bool {
         matches!(self, Self::Ourselves)
-    }
-}
-
-impl Refusal {
-    fn new(code: u16, enhanced: &'static str, why: &impl fmt::Display) -> Self {
-        Self { code, enhanced, text: why.to_string() }
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     config::Families,
     outbound::lookup::table::Table,
     policy::{answer::LookupError, dane::Asked},
+    proto,
 };
 
 const BOGUS: LookupError = LookupError::Bogus { ede: None };
@@ -21,6 +22,10 @@ fn targets() -> Targets<'static> {
 
 async fn route_of(table: &Table, domain: &str) -> Result<Route, Unroutable> {
     Route::find(table, domain, nobody(), &mut |_| 0).await
+}
+
+fn told(answer: &proto::smtp::Answer) -> String {
+    format!("{} {}", answer.code(), answer.status())
 }
 
 /// What there is to say of each host, in order: `NAME ADDRESSES TLSA`.
@@ -81,7 +86,7 @@ async fn d3_without_knowing_the_mx_records_nothing_else_is_looked_up() {
     let table = Table::of("broken.test MX SERVFAIL\n broken.test A 192.0.2.1\n _25._tcp.broken.test TLSA 3 1 1 7");
     let why = route_of(&table, "broken.test").await.unwrap_err();
     assert_eq!(why, Unroutable::Lookup(FAILED));
-    assert_eq!((why.refusal().code, why.refusal().enhanced), (451, "4.4.3"));
+    assert_eq!(told(&why.answer("some.test")), "451 4.4.3");
     assert_eq!(table.asked(), ["MX broken.test"]);
 }
 
@@ -107,7 +112,7 @@ async fn d4_a_host_whose_lookups_fail_is_passed_over_and_the_next_is_good() {
         "d.some.test 192.0.2.4 Secure 1 of d.some.test",
     ];
     assert_eq!(hosts(&table, "some.test").await, expected);
-    assert_eq!(HostFault::from(BOGUS).refusal().code, 451);
+    assert_eq!(HostFault::from(BOGUS).answer("mx.test").code(), 451);
 }
 
 #[tokio::test]
@@ -163,10 +168,10 @@ async fn d7_the_domain_is_its_own_host_where_it_is_certain_that_it_has_no_mx_rec
     assert_eq!(only(&table, "own.test").await, "Secure 1 of own.test");
     assert_eq!(only(&table, "plain.test").await, "InsecureAddress");
     let why = route_of(&table, "nobody.test").await.unwrap_err();
-    assert_eq!((why.refusal().code, why.refusal().enhanced), (550, "5.1.2"));
+    assert_eq!(told(&why.answer("some.test")), "550 5.1.2");
     let empty = Table::of("_dmarc.empty.test TXT none");
     assert_eq!(hosts(&empty, "empty.test").await, ["empty.test NoAddress"]);
-    assert_eq!((HostFault::NoAddress.refusal().code, HostFault::NoAddress.refusal().enhanced), (451, "4.4.4"));
+    assert_eq!(told(&HostFault::NoAddress.answer("mx.test")), "451 4.4.4");
 }
 
 #[tokio::test]
@@ -343,7 +348,7 @@ async fn s5_mail_is_not_led_to_ourselves_nor_beyond() {
     assert_eq!(names(&route), ["a.test"]);
     for domain in ["ours.test", "us.test", "alias.test"] {
         let why = Route::find(&table, domain, &us, &mut |_| 0).await.unwrap_err();
-        assert_eq!((why.refusal().code, why.refusal().enhanced), (554, "5.4.6"), "{domain}");
+        assert_eq!(told(&why.answer("some.test")), "554 5.4.6", "{domain}");
     }
     // Under another name it shows by the address.
     let at = |port| Targets { port, ourselves: &us, ..targets() };
@@ -362,7 +367,7 @@ async fn s6_a_null_mx_takes_no_mail_and_beside_others_means_nothing() {
          odd.test MX 10 mx.test",
     );
     let why = route_of(&table, "null.test").await.unwrap_err();
-    assert_eq!((why.refusal().code, why.refusal().enhanced), (556, "5.1.10"));
+    assert_eq!(told(&why.answer("some.test")), "556 5.1.10");
     assert_eq!(names(&route_of(&table, "odd.test").await.unwrap()), ["mx.test"]);
 }
 

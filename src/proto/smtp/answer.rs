@@ -58,10 +58,10 @@ impl Answer {
         self.code
     }
 
-    /// The first word of the text.
+    /// The text of the first line.
     #[must_use]
-    pub fn first_word(&self) -> Option<&str> {
-        self.lines.first()?.split_ascii_whitespace().next()
+    pub fn first_line(&self) -> &str {
+        self.lines.first().map(String::as_str).unwrap_or_default()
     }
 
     /// Whether the command succeeded.

@@ -47,6 +47,8 @@ pub struct Remote {
     message: Option<Stuffing>,
     /// The server's last word: no other reply will come.
     parting: Option<Answer>,
+    /// The first line of its greeting.
+    greeting: Option<String>,
     /// What it calls itself.
     name: Option<String>,
 }
@@ -169,6 +171,7 @@ impl Remote {
             accepted: 0,
             message: None,
             parting: None,
+            greeting: None,
             name: None,
         }
     }
@@ -198,6 +201,12 @@ impl Remote {
     #[must_use]
     pub const fn offered(&self) -> &Offered {
         &self.offered
+    }
+
+    /// The first line of the server's greeting, also of one that refuses.
+    #[must_use]
+    pub fn greeting(&self) -> Option<&str> {
+        self.greeting.as_deref()
     }
 
     /// What the server calls itself, in its greeting or its answer to EHLO.
@@ -375,13 +384,18 @@ impl Remote {
         }
         let Some(asked) = self.outstanding.pop_front() else { return self.unasked(answer).map(Some) };
         check(asked, answer.code())?;
+        if asked == Asked::Greeting {
+            self.greeting = Some(format!("{} {}", answer.code(), answer.first_line()));
+        }
         if answer.code() / 100 > 3 {
             return Ok(self.refuse(asked, answer));
         }
         if matches!(asked, Asked::Greeting | Asked::Hello | Asked::OldHello) {
-            self.name = answer.first_word().map(str::to_owned).or(self.name.take());
+            self.name = answer.first_line().split_ascii_whitespace().next().map(str::to_owned).or(self.name.take());
         }
         match asked {
+            // RFC 5321 §4.3.1: it waits for EHLO then, and what is there already cannot be the answer to that.
+            Asked::Greeting if !input.peek().is_empty() => Err(Breach::Unasked),
             Asked::Greeting => {
                 self.queue.push_back(self.hello());
                 Ok(None)
