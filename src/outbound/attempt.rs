@@ -210,12 +210,7 @@ impl<'a> Attempt<'a> {
             }
             Ok(_) => self.cut_short(None, NOTHING_ASKED, LastError::UnexpectedReply).into(),
             Err(broken) => {
-                let last_error = match broken {
-                    Broken::Late(..) => LastError::Timeout,
-                    Broken::Breach(_) => LastError::UnexpectedReply,
-                    Broken::Lost(_) | Broken::Closed(_) => LastError::Io,
-                };
-                self.cut_short(conversation.remote.awaits(), &broken.to_string(), last_error).into()
+                self.cut_short(conversation.remote.awaits(), &broken.to_string(), broken.last_error()).into()
             }
         }
     }

@@ -17,17 +17,18 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::timeout;
 
 use super::{
+    ending::Ending,
     fan_out::FanOut,
-    lane::{Ending, Lane},
+    lane::Lane,
     means::Means,
-    reach::{Errand, NoWay, Reached, reach},
-    record::milliseconds_since,
+    reach::{Errand, Reached, reach},
+    receipt::Receipt,
+    record,
     store::{BodyDigest, Envelope, Reply},
 };
 use crate::{
     policy::strategy::LastError,
     proto::smtp::{Answer, Mail, Mailbox, Obstacle, Place},
-    telemetry::Told,
 };
 
 /// How long connections wait for the sender's next message.
@@ -45,7 +46,7 @@ pub(super) struct Carriage {
     /// The servers of this transaction.
     lanes: Vec<Lane>,
     /// Domains that could not be reached in this transaction: they are not tried for each of their recipients.
-    unreached: Vec<(String, NoWay)>,
+    unreached: Vec<(String, Ending)>,
     /// The recipients that were accepted, in their order, each with the place of its lane. Without, it has the message, if it is
     /// the one that is expected.
     recipients: Vec<(Mailbox, Option<usize>)>,
@@ -56,7 +57,7 @@ pub(super) struct Carriage {
     /// Servers that wait for another message.
     kept: Vec<Lane>,
     /// What the sender was told last, and may not have heard.
-    told: Option<Replies>,
+    told: Option<Receipt>,
 }
 
 /// What becomes of a message with several recipients.
@@ -68,14 +69,6 @@ pub(super) enum Manner {
     OneDomain,
     /// One reply for all, wherever they are.
     FanOut,
-}
-
-/// Answers to a message.
-#[derive(Debug)]
-struct Replies {
-    sender: String,
-    answers: Vec<(String, Reply)>,
-    body: BodyDigest,
 }
 
 /// Does something for all lanes at once.
@@ -128,17 +121,6 @@ impl Carriage {
             Place::Host(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
             Place::Here => return Obstacle::BadRecipient.answer(""),
         };
-        let means = self.means.clone();
-        let listener = self.listener.clone();
-        let sender_domain = mail.sender.as_ref().and_then(Mailbox::domain).unwrap_or_default();
-        let errand = Errand {
-            session: self.session,
-            listener: &listener,
-            sender: address(mail),
-            sender_domain,
-            recipient: mailbox.address(),
-            domain: &domain,
-        };
         if self.manner != Manner::OneByOne
             && let Some(ending) = self.fan_out.recall(mail, mailbox)
         {
@@ -147,10 +129,18 @@ impl Carriage {
             }
             return ending.answer;
         }
+        let (means, listener) = (self.means.clone(), self.listener.clone());
+        let errand = Errand {
+            session: self.session,
+            listener: &listener,
+            sender: address(mail),
+            sender_domain: mail.sender.as_ref().and_then(Mailbox::domain).unwrap_or_default(),
+            recipient: mailbox.address(),
+            domain: &domain,
+        };
         let limit = means.queue.timeouts.total;
         let ending = match timeout(limit, self.ask(&means, &errand, mail, mailbox)).await {
-            Ok(Ok(ending)) => ending,
-            Ok(Err(NoWay { answer, last_error })) => Ending { answer, last_error },
+            Ok(Ok(ending) | Err(ending)) => ending,
             Err(_) => self.out_of_time(&means, &domain, limit),
         };
         self.note(errand.sender, mailbox.address(), &ending);
@@ -172,7 +162,7 @@ impl Carriage {
         errand: &Errand<'_>,
         mail: &Mail,
         mailbox: &Mailbox,
-    ) -> Result<Ending, NoWay> {
+    ) -> Result<Ending, Ending> {
         let mut place = match self.lane_for(means, errand) {
             Some(place) => place,
             None => self.open(means, errand).await?,
@@ -201,7 +191,7 @@ impl Carriage {
     }
 
     /// A further lane.
-    async fn open(&mut self, means: &Means, errand: &Errand<'_>) -> Result<usize, NoWay> {
+    async fn open(&mut self, means: &Means, errand: &Errand<'_>) -> Result<usize, Ending> {
         if self.manner == Manner::OneDomain {
             if self.recipients.iter().any(|(_, place)| place.is_some()) {
                 return Err(self.no_further(errand.domain));
@@ -218,15 +208,15 @@ impl Carriage {
     }
 
     /// Finds a server for a recipient whose domain has not proven out of reach in this transaction.
-    async fn reach(&mut self, means: &Means, errand: &Errand<'_>) -> Result<Reached, NoWay> {
-        if let Some((_, no_way)) = self.unreached.iter().find(|(domain, _)| domain == errand.domain) {
-            return Err(no_way.clone());
+    async fn reach(&mut self, means: &Means, errand: &Errand<'_>) -> Result<Reached, Ending> {
+        if let Some((_, ending)) = self.unreached.iter().find(|(domain, _)| domain == errand.domain) {
+            return Err(ending.clone());
         }
         let reached = reach(means, errand).await;
         match &reached {
             // What has to do with TLS is for the strategy of each recipient to say.
-            Err(no_way) if is_of_the_domain(no_way.last_error) => {
-                self.unreached.push((errand.domain.to_owned(), no_way.clone()));
+            Err(ending) if is_of_the_domain(ending.last_error) => {
+                self.unreached.push((errand.domain.to_owned(), ending.clone()));
             }
             _ => {}
         }
@@ -234,14 +224,14 @@ impl Carriage {
     }
 
     /// Why a transaction for one domain has no further lane.
-    fn no_further(&self, domain: &str) -> NoWay {
+    fn no_further(&self, domain: &str) -> Ending {
         let own = self.lanes.iter().find(|lane| lane.domain == domain);
         match own.and_then(Lane::ending) {
-            Some(ending) => NoWay { answer: ending.answer.clone(), last_error: ending.last_error },
+            Some(ending) => ending.clone(),
             None => {
                 let is_full = own.is_some_and(|lane| lane.is_full);
                 let obstacle = if is_full { Obstacle::TooManyRecipients } else { Obstacle::OtherDomain };
-                NoWay { answer: obstacle.answer(""), last_error: LastError::None }
+                Ending { answer: obstacle.answer(""), last_error: LastError::None }
             }
         }
     }
@@ -303,7 +293,8 @@ impl Carriage {
             }
         };
         if answers.iter().any(Answer::is_positive) {
-            self.told = Some(self.told(address(mail), &endings, body));
+            let mailboxes = self.recipients.iter().map(|(mailbox, _)| mailbox);
+            self.told = Receipt::new(self.client, address(mail), mailboxes.zip(&endings), body);
         }
         self.conclude(mail, &endings);
         answers
@@ -370,52 +361,22 @@ impl Carriage {
                 self.means.store.domain_succeeded(&lane.domain, lane.reached.assurance, now);
                 self.means.store.host_succeeded(&lane.reached.mx, lane.reached.assurance, now);
             }
-            tracing::info!(
-                session = self.session,
-                domain = %lane.domain,
-                mx = %lane.reached.mx,
-                ip = %lane.reached.at.ip(),
-                recipients = lane.accepted(),
-                bytes = self.size,
-                ms = milliseconds_since(self.began),
-                outcome = if ending.answer.is_positive() { "delivered" } else { "not-delivered" },
-                reason = Told(&ending.answer.to_string()).to_string(),
-                "message"
-            );
+            record::carried(self.session, lane, self.size, self.began, ending);
         }
     }
 
-    fn told(&self, sender: &str, endings: &[Ending], body: BodyDigest) -> Replies {
-        let successes = self.recipients.iter().zip(endings).filter(|(_, ending)| ending.answer.is_positive());
-        let answers = successes.map(|((mailbox, _), ending)| (mailbox.address().to_owned(), ending.reply())).collect();
-        Replies { sender: sender.to_owned(), answers, body }
-    }
-
-    /// The sender has heard what it was told last: what it sends from now on is another message, be it the same.
+    /// The sender has heard what it was told last.
     pub(super) fn confirm(&mut self) {
-        let Some(told) = self.told.take() else { return };
-        let now = SystemTime::now();
-        for (recipient, _) in &told.answers {
-            self.means.store.pair_succeeded(&told.sender, recipient, now);
-            self.means.store.forget(&told.envelope(self.client, recipient), &told.body, now);
+        if let Some(receipt) = self.told.take() {
+            receipt.heard(&self.means.store);
         }
     }
 
-    /// It may not have: when the very same message comes again, it is told once more.
+    /// It may not have.
     pub(super) async fn doubt(&mut self) {
-        let Some(told) = self.told.take().filter(|told| !told.answers.is_empty()) else { return };
-        let answers: Vec<_> = told
-            .answers
-            .iter()
-            .map(|(recipient, reply)| (told.envelope(self.client, recipient), reply.clone()))
-            .collect();
-        let kept = self.means.store.remember(&answers, &told.body, SystemTime::now()).await;
-        tracing::info!(
-            session = self.session,
-            recipients = answers.len(),
-            kept = ?kept,
-            "the sender may not have heard that its message was delivered"
-        );
+        if let Some(receipt) = self.told.take() {
+            receipt.doubted(&self.means.store, self.session).await;
+        }
     }
 
     /// Whether servers wait for another message.
@@ -441,11 +402,5 @@ impl Carriage {
                 self.kept.push(lane);
             }
         }
-    }
-}
-
-impl Replies {
-    fn envelope<'a>(&'a self, client: IpAddr, recipient: &'a str) -> Envelope<'a> {
-        Envelope { client, sender: &self.sender, recipient }
     }
 }

@@ -17,6 +17,7 @@ use super::times::{FAREWELL, limit};
 use crate::{
     config::QueueTimeouts,
     net::connect::BackendStream,
+    policy::strategy::LastError,
     proto::{
         Input,
         smtp::{
@@ -67,6 +68,15 @@ fn while_waiting(asked: Option<Asked>) -> String {
 }
 
 impl Broken {
+    /// What that means for the next attempt.
+    pub(super) const fn last_error(&self) -> LastError {
+        match self {
+            Self::Late(..) => LastError::Timeout,
+            Self::Breach(_) => LastError::UnexpectedReply,
+            Self::Lost(_) | Self::Closed(_) => LastError::Io,
+        }
+    }
+
     /// Whether TLS has failed, as opposed to the connection below it.
     pub(super) fn is_of_tls(&self) -> bool {
         matches!(self, Self::Lost(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))

@@ -9,7 +9,7 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use super::{
-    lane::Ending,
+    ending::Ending,
     store::{BodyDigest, Envelope, Store},
 };
 use crate::{

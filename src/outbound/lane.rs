@@ -5,13 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{conversation::Broken, reach::Reached, store::Reply};
-use crate::{
-    policy::strategy::LastError,
-    proto::smtp::{
-        Answer, Mail, Mailbox, Obstacle, in_brackets,
-        remote::{Asked, Event},
-    },
+use super::{conversation::Broken, ending::Ending, reach::Reached};
+use crate::proto::smtp::{
+    Mail, Mailbox, Obstacle,
+    remote::{Asked, Event},
 };
 
 /// How many messages go over one connection.
@@ -43,43 +40,6 @@ enum State {
     Envelope,
     Message,
     Over(Ending),
-}
-
-/// What comes of the message for all recipients that the server has accepted.
-#[derive(Clone, Debug)]
-pub(super) struct Ending {
-    /// What the sender is told.
-    pub(super) answer: Answer,
-    /// What that means for the next attempt.
-    pub(super) last_error: LastError,
-}
-
-impl Ending {
-    /// By what the server has said.
-    fn said(answer: &Answer, mx: &str) -> Self {
-        let last_error = if answer.is_positive() { LastError::None } else { LastError::UnexpectedReply };
-        Self { answer: answer.relayed(mx), last_error }
-    }
-
-    /// By what it has said before.
-    pub(super) fn remembered(reply: &Reply) -> Self {
-        Self { answer: Answer::told(reply.code, &reply.text), last_error: LastError::None }
-    }
-
-    /// What is to be remembered of it.
-    pub(super) fn reply(&self) -> Reply {
-        Reply { code: self.answer.code(), text: self.answer.text() }
-    }
-
-    fn broken(obstacle: Obstacle, mx: &str, broken: &Broken) -> Self {
-        let last_error = match (obstacle, broken) {
-            (Obstacle::OutcomeUnknown, _) => LastError::Ambiguous,
-            (_, Broken::Late(..)) => LastError::Timeout,
-            (_, Broken::Breach(_)) => LastError::UnexpectedReply,
-            (_, Broken::Lost(_) | Broken::Closed(_)) => LastError::Io,
-        };
-        Self { answer: obstacle.answer(&format!("{} {broken}", in_brackets(mx))), last_error }
-    }
 }
 
 impl Lane {
@@ -131,8 +91,7 @@ impl Lane {
             let uncertain = mail.require_tls && !self.reached.is_certain;
             let begun = if uncertain { Err(Obstacle::Uncertain) } else { self.reached.conversation.remote.begin(mail) };
             if let Err(obstacle) = begun {
-                let answer = obstacle.answer(&in_brackets(&mx));
-                return Ending { answer, last_error: LastError::UnexpectedReply };
+                return Ending::kept_from(obstacle, &mx);
             }
             self.begun = true;
         }
@@ -232,19 +191,5 @@ impl Lane {
     fn break_off(&mut self, obstacle: Obstacle, broken: &Broken) {
         let ending = Ending::broken(obstacle, &self.reached.mx, broken);
         self.state = State::Over(ending);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_in_brackets_once() {
-        let broken = Broken::Closed(Some(Asked::Recipient));
-        for host in ["192.0.2.1", "[192.0.2.1]"] {
-            let told = Ending::broken(Obstacle::Broken, host, &broken).answer.to_string();
-            assert!(told.contains(": [192.0.2.1] the server has closed"), "{told}");
-        }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     attempt::{Attempt, Opened, Unopened, connect},
     conversation::Conversation,
     dns::Dns,
+    ending::Ending,
     means::{Means, PORT},
     places::{Kind, Place},
     prospect::{Destination, Judged, Prospect, Scout},
@@ -27,7 +28,7 @@ use crate::{
         strategy::{Facts as Message, LastError, Source, TlsStrategy},
         verdict::{Assurance, Decision, Refusal},
     },
-    proto::smtp::{Answer, Obstacle},
+    proto::smtp::Obstacle,
 };
 
 /// How many addresses are tried for one recipient: a domain with many dead hosts would use up the sender's patience.
@@ -67,22 +68,14 @@ pub(super) struct Reached {
     _places: Vec<Place>,
 }
 
-/// Why there is no such server.
-#[derive(Clone, Debug)]
-pub(super) struct NoWay {
-    /// What the sender is told.
-    pub(super) answer: Answer,
-    pub(super) last_error: LastError,
-}
-
 /// How much of a domain cannot be had.
 enum Missed {
     /// One address: there may be others.
-    Address(NoWay),
+    Address(Ending),
     /// One host: there may be others.
-    Host(NoWay),
+    Host(Ending),
     /// All of it.
-    Domain(NoWay),
+    Domain(Ending),
 }
 
 impl Errand<'_> {
@@ -127,12 +120,12 @@ impl Reached {
 ///
 /// # Errors
 /// Why there is none.
-pub(super) async fn reach(means: &Means, errand: &Errand<'_>) -> Result<Reached, NoWay> {
+pub(super) async fn reach(means: &Means, errand: &Errand<'_>) -> Result<Reached, Ending> {
     means.store.settled().await;
     let mut walk = Walk { means, scout: means.scout(), errand, places: Vec::new(), tried: 0 };
     let found = walk.go().await;
-    if let Err(no_way) = &found {
-        means.store.domain_failed(errand.domain, no_way.last_error, SystemTime::now());
+    if let Err(ending) = &found {
+        means.store.domain_failed(errand.domain, ending.last_error, SystemTime::now());
     }
     found
 }
@@ -149,7 +142,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    async fn go(&mut self) -> Result<Reached, NoWay> {
+    async fn go(&mut self) -> Result<Reached, Ending> {
         let limits = self.means.queue.limits;
         let domain = Kind::Domain(self.errand.domain.to_owned());
         for (kind, most) in [(Kind::All, limits.sessions), (domain, limits.domain)] {
@@ -164,20 +157,20 @@ impl Walk<'_> {
             match self.host(&destination, exchange, &message).await {
                 Ok(reached) => return Ok(reached),
                 // What has failed before it may be there again tomorrow.
-                Err(Missed::Domain(no_way)) => return Err(last.unwrap_or(no_way)),
-                Err(Missed::Host(no_way) | Missed::Address(no_way)) => last = Some(no_way),
+                Err(Missed::Domain(ending)) => return Err(last.unwrap_or(ending)),
+                Err(Missed::Host(ending) | Missed::Address(ending)) => last = Some(ending),
             }
             if self.tried >= MOST_ADDRESSES {
                 break;
             }
         }
-        Err(last.unwrap_or_else(no_address))
+        Err(last.unwrap_or_else(Ending::no_address))
     }
 
-    async fn place(&self, kind: Kind, most: usize) -> Result<Place, NoWay> {
+    async fn place(&self, kind: Kind, most: usize) -> Result<Place, Ending> {
         let what = kind.to_string();
         let place = self.means.places.take(kind, most, self.means.queue.timeouts.place).await;
-        place.ok_or_else(|| NoWay {
+        place.ok_or_else(|| Ending {
             answer: Obstacle::LocalLimit.answer(&format!("{most} sessions {what}")),
             last_error: LastError::Concurrency,
         })
@@ -194,9 +187,9 @@ impl Walk<'_> {
         let prospect = match self.scout.prospect(destination, exchange, &message).await {
             Ok(prospect) => prospect,
             Err(fault) => {
-                let no_way = NoWay { answer: fault.answer(&exchange.name), last_error: LastError::Dns };
-                self.pass_by(&exchange.name, None, &no_way);
-                return Err(if fault.is_the_end() { Missed::Domain(no_way) } else { Missed::Host(no_way) });
+                let ending = Ending { answer: fault.answer(&exchange.name), last_error: LastError::Dns };
+                self.pass_by(&exchange.name, None, &ending);
+                return Err(if fault.is_the_end() { Missed::Domain(ending) } else { Missed::Host(ending) });
             }
         };
         self.may_be_sent_to(destination, &prospect, &message)?;
@@ -208,11 +201,11 @@ impl Walk<'_> {
             self.tried += 1;
             let message = Message { remote_ip: Some(*ip), ..message.clone() };
             match self.address(destination, &prospect, &message, SocketAddr::new(*ip, PORT)).await {
-                Err(Missed::Address(no_way)) => last = Some(no_way),
+                Err(Missed::Address(ending)) => last = Some(ending),
                 reached => return reached,
             }
         }
-        Err(Missed::Host(last.unwrap_or_else(no_address)))
+        Err(Missed::Host(last.unwrap_or_else(Ending::no_address)))
     }
 
     /// Whether any strategy that may hold lets mail go to the host: otherwise it is not connected to.
@@ -232,14 +225,14 @@ impl Walk<'_> {
 
     /// Whether a verdict lets mail go to the host.
     fn permitted(&self, judged: &Judged<'_>, ip: Option<IpAddr>) -> Result<(), Missed> {
-        let (refusal, missed): (_, fn(NoWay) -> Missed) = match &judged.verdict.decision {
+        let (refusal, missed): (_, fn(Ending) -> Missed) = match &judged.verdict.decision {
             Decision::Send(_) => return Ok(()),
             Decision::Skip(refusal) => (refusal, Missed::Host),
             Decision::Delay(refusal) => (refusal, Missed::Domain),
         };
         record::kept_from(self.errand.session, judged, ip, refusal);
         self.means.store.host_failed(judged.facts.host, refusal.last_error, SystemTime::now());
-        Err(missed(NoWay::from(refusal)))
+        Err(missed(Ending::from(refusal)))
     }
 
     async fn address(
@@ -251,13 +244,15 @@ impl Walk<'_> {
     ) -> Result<Reached, Missed> {
         let mx = &prospect.host.name;
         let place = self.place(Kind::Host(at.ip()), self.means.queue.limits.host).await;
-        let place = place.map_err(|no_way| self.missed(mx, at.ip(), no_way))?;
+        let place = place.map_err(|ending| self.missed(mx, at.ip(), ending))?;
         let (stream, own) = connect(&self.means.queue, mx, at)
             .await
-            .map_err(|refusal| self.missed(mx, at.ip(), NoWay::from(&refusal)))?;
+            .map_err(|refusal| self.missed(mx, at.ip(), Ending::from(&refusal)))?;
         let mut message = Message { local_ip: Some(own), ..message.clone() };
         // With the connection everything is known.
-        let Some(strategy) = self.means.queue.tls.choose(&message) else { return Err(Missed::Host(no_address())) };
+        let Some(strategy) = self.means.queue.tls.choose(&message) else {
+            return Err(Missed::Host(Ending::no_address()));
+        };
         let mut judged = prospect.judge(destination, strategy);
         self.permitted(&judged, Some(at.ip()))?;
         let mut opened = self.attempt(&judged, at, own, stream).await;
@@ -283,7 +278,7 @@ impl Walk<'_> {
             }
             Err(refusal) => {
                 self.means.store.host_failed(mx, refusal.last_error, SystemTime::now());
-                Err(Missed::Address(NoWay::from(&refusal)))
+                Err(Missed::Address(Ending::from(&refusal)))
             }
         }
     }
@@ -306,32 +301,21 @@ impl Walk<'_> {
         })
     }
 
-    fn unroutable(&self, why: &Unroutable) -> NoWay {
+    fn unroutable(&self, why: &Unroutable) -> Ending {
         let domain = self.errand.domain;
         let answer = why.answer(domain);
         record::passed_by(self.errand.session, domain, "", None, &answer, LastError::Dns);
-        NoWay { answer, last_error: LastError::Dns }
+        Ending { answer, last_error: LastError::Dns }
     }
 
     /// An address that was not talked to.
-    fn missed(&self, mx: &str, ip: IpAddr, no_way: NoWay) -> Missed {
-        self.pass_by(mx, Some(ip), &no_way);
-        Missed::Address(no_way)
+    fn missed(&self, mx: &str, ip: IpAddr, ending: Ending) -> Missed {
+        self.pass_by(mx, Some(ip), &ending);
+        Missed::Address(ending)
     }
 
-    fn pass_by(&self, mx: &str, ip: Option<IpAddr>, no_way: &NoWay) {
-        record::passed_by(self.errand.session, self.errand.domain, mx, ip, &no_way.answer, no_way.last_error);
-        self.means.store.host_failed(mx, no_way.last_error, SystemTime::now());
+    fn pass_by(&self, mx: &str, ip: Option<IpAddr>, ending: &Ending) {
+        record::passed_by(self.errand.session, self.errand.domain, mx, ip, &ending.answer, ending.last_error);
+        self.means.store.host_failed(mx, ending.last_error, SystemTime::now());
     }
-}
-
-impl From<&Refusal> for NoWay {
-    fn from(refusal: &Refusal) -> Self {
-        let text = format!("{} {}", refusal.enhanced, refusal.text);
-        Self { answer: Answer::told(refusal.code, &text), last_error: refusal.last_error }
-    }
-}
-
-fn no_address() -> NoWay {
-    NoWay { answer: Obstacle::NoAddress.answer(""), last_error: LastError::Dns }
 }

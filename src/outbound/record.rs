@@ -1,9 +1,11 @@
-//! The lines in the log on hosts that mail was to go to: one for each attempt, and one for each host that was passed by.
+//! The lines in the log on mail hosts: one for each attempt, one for each host that was passed by, and one for each message.
 
 use std::{net::IpAddr, time::Instant};
 
 use super::{
     attempt::{Attempt, Opened, Unopened},
+    ending::Ending,
+    lane::Lane,
     prospect::Judged,
 };
 use crate::{
@@ -70,7 +72,22 @@ pub(super) fn kept_from(session: u64, judged: &Judged<'_>, ip: Option<IpAddr>, r
     );
 }
 
-/// For a field of the log.
-pub(super) fn milliseconds_since(began: Instant) -> u64 {
+/// That of a message of so many octets that a server has had, or has not, `ending` so.
+pub(super) fn carried(session: u64, lane: &Lane, octets: u64, began: Instant, ending: &Ending) {
+    tracing::info!(
+        session,
+        domain = %lane.domain,
+        mx = %lane.reached.mx,
+        ip = %lane.reached.at.ip(),
+        recipients = lane.accepted(),
+        bytes = octets,
+        ms = milliseconds_since(began),
+        outcome = if ending.answer.is_positive() { "delivered" } else { "not-delivered" },
+        reason = Told(&ending.answer.to_string()).to_string(),
+        "message"
+    );
+}
+
+fn milliseconds_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
