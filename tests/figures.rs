@@ -1,11 +1,10 @@
-//! What an idle session costs (spec §7, promise 8).
+//! What an idle session costs (spec §7, promise 8). What it costs in a build that is optimised: `guard.rs`.
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 
 use mailward::{
     config,
@@ -13,8 +12,7 @@ use mailward::{
     net::{dns::Resolver, stage::stages},
     snapshot::{Lasting, Service, Snapshot},
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Fake, Gateway, GatewayBuilder, Talk, figure, is_full, plain, release_build, size};
+use support::{Gateway, figure, idle, plain, size};
 use tokio::sync::Semaphore;
 
 /// What the future of a session may have at most, in bytes.
@@ -51,46 +49,12 @@ fn the_future_of_an_idle_session_is_small() {
     assert!(bytes <= FUTURE, "{bytes} bytes");
 }
 
-/// A gateway for IMAP over TLS, whose backend is outside of its process.
-fn imaps() -> (GatewayBuilder, Fake) {
-    let backend = Fake::start(|talk, _| plain::serve("imap", talk));
-    let builder = Gateway::builder().server("max-connections = 10000\nlimit.handshakes = 1000");
-    (builder.implicit("imaps", "imap", backend.address()), backend)
-}
-
-fn session(gateway: &Gateway, address: SocketAddr) -> Talk {
-    let mut talk = Talk::to(address).tls(gateway.authority.roots());
-    plain::greet("imap", &mut talk);
-    plain::log_in("imap", &mut talk);
-    talk
-}
-
-/// So many sessions, logged in by a few threads at a time.
-fn sessions(gateway: &Gateway, count: usize) -> Vec<Talk> {
-    let address = gateway.address("imaps");
-    let open = move |count| (0..count).map(|_| session(gateway, address)).collect::<Vec<_>>();
-    thread::scope(|scope| {
-        let half = scope.spawn(move || open(count / 2));
-        let mut all = open(count - count / 2);
-        all.extend(half.join().expect("no session fails"));
-        all
-    })
-}
-
-/// Two descriptors of this process for each session, and some more.
-fn allow_descriptors(count: usize) {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
-    let needed = 2 * count as u64 + 256;
-    assert!(maximum.is_none_or(|most| most >= needed), "this test needs a hard limit of {needed} descriptors");
-}
-
 /// Memory for each session, idle after the login and idle after a download of 256 KiB.
-fn measure(gateway: &Gateway, build: &str, count: usize) -> [u64; 2] {
+fn measure(gateway: &Gateway, count: usize) -> [u64; 2] {
     // What is needed once, and not for each session.
-    drop(sessions(gateway, 20));
+    drop(idle::sessions(gateway, 20));
     let before = gateway.proportional_set();
-    let mut talks = sessions(gateway, count);
+    let mut talks = idle::sessions(gateway, count);
     let each = |after: u64| after.saturating_sub(before) / count as u64;
     let idle = each(gateway.proportional_set());
     for talk in &mut talks {
@@ -101,7 +65,7 @@ fn measure(gateway: &Gateway, build: &str, count: usize) -> [u64; 2] {
         plain::nothing("imap", talk);
     }
     figure(&format!(
-        "memory for each of {count} idle IMAPS sessions ({build} build, Pss): {idle} bytes after the login, {after} after \
+        "memory for each of {count} idle IMAPS sessions (debug build, Pss): {idle} bytes after the login, {after} after \
          a download of 256 KiB"
     ));
     [idle, after]
@@ -110,23 +74,10 @@ fn measure(gateway: &Gateway, build: &str, count: usize) -> [u64; 2] {
 #[test]
 fn an_idle_session_costs_little_and_a_download_leaves_nothing_behind() {
     let count = size("idle sessions", 300, 2_000);
-    allow_descriptors(count);
-    let (builder, _backend) = imaps();
-    let [idle, after] = measure(&builder.start(), "debug", count);
+    idle::allow_descriptors(count);
+    let (builder, _backend) = idle::imaps();
+    let [idle, after] = measure(&builder.start(), count);
     assert!(idle <= IDLE, "{idle} bytes for each session");
     // A buffer that stays would be of 16 KiB at least: a TLS record.
     assert!(after <= idle + 12_000, "{after} bytes for each session after a download, {idle} before");
-}
-
-/// The release build takes minutes, so that it is left to the long run.
-#[test]
-fn an_idle_session_of_the_release_build_costs_no_more() {
-    if !is_full() {
-        return figure("memory of the release build: measured by tests/run --full alone");
-    }
-    let count = 2_000;
-    allow_descriptors(count);
-    let (builder, _backend) = imaps();
-    let [idle, after] = measure(&builder.program(&release_build()).start(), "release", count);
-    assert!(idle <= IDLE && after <= idle + 12_000, "{idle} and {after} bytes for each session");
 }

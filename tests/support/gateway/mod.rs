@@ -5,6 +5,7 @@ pub mod authority;
 pub mod dialect;
 pub mod fake;
 pub mod hello;
+pub mod idle;
 pub mod plain;
 pub mod relaying;
 pub mod secured;
@@ -467,6 +468,11 @@ pub fn mailward(arguments: &[&str]) -> (Option<i32>, String) {
 
 /// The release build of now. It takes minutes where there is none, so that it is left to the long run.
 pub fn release_build() -> PathBuf {
+    built("release")
+}
+
+/// mailward of now in this profile, which is built unless it is there.
+pub fn built(profile: &str) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     // What cargo tells a test of its package would have the build scripts of others run anew, and all be built again.
     for (name, _) in std::env::vars_os() {
@@ -474,8 +480,8 @@ pub fn release_build() -> PathBuf {
             build.env_remove(name);
         }
     }
-    let built = build.args(["build", "--release", "--locked", "--bin", "mailward"]).status();
-    assert!(built.is_ok_and(|status| status.success()), "the release build");
+    let built = build.args(["build", "--profile", profile, "--locked", "--bin", "mailward"]).status();
+    assert!(built.is_ok_and(|status| status.success()), "the {profile} build");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("release/mailward")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join(profile).join("mailward")
 }
