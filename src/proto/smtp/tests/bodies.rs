@@ -330,6 +330,23 @@ fn normalizing_does_what_the_plain_rules_do() {
 }
 
 #[test]
+fn what_comes_at_once_is_the_same_as_in_pieces_that_are_looked_at_line_by_line() {
+    const ODD: [&str; 6] = ["\r\n.x", "\r\n..\r\n", "\r\n\r\n", "\r\n. ", "\0", "\r\n.\r\n"];
+    for line in ["a line of text with \0 in it\r\n", "x\r\n", "\r\n"] {
+        let lines = line.repeat(500 / line.len());
+        for odd in SMUGGLING.into_iter().chain(ODD) {
+            for before in 0..300 {
+                let body = [&lines[..before], odd, &lines, "x\r\n.\r\n"].concat();
+                let pieces: Vec<_> = body.as_bytes().chunks(100).collect();
+                for bare in [BareNewline::Normalize, BareNewline::Pass] {
+                    assert_eq!(taken(&[body.as_bytes()], bare), taken(&pieces, bare), "{line:?} {before} {odd:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_body_with_proper_line_ends_is_never_copied() {
     let lines = b"..stuffed\r\n\r\n.a line of text with \0 in it\r\n".repeat(1000);
     let body = [&lines, b".\r\n".as_slice()].concat();
