@@ -32,7 +32,7 @@ use crate::{
     net::{
         Stage,
         close::{self, LAST_WORDS},
-        connect::{self, BackendStream},
+        connect::BackendStream,
         drive::{self, Deadlines, Stopped},
         relay::{self, Pace, Said},
     },
@@ -61,7 +61,6 @@ enum Client {
 
 /// Serves one client from accept to close. With `seat` it has to make room for others until it has come to its backend.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>, seat: Option<Seat>) {
-    connect::tune(&stream);
     let record = record(peer, &mail, &world);
     let mut stage = world.stages.of(record.session);
     let mut visit = Visit { mail, world, record, login: Instant::now(), admission: None, hold: None };
@@ -296,7 +295,9 @@ impl Visit {
         self.record.bytes_out = report.bytes_out;
         self.record.user = report.user;
         self.record.ended = report.end.into();
-        Box::pin(close::close(client)).await;
+        if !report.has_parted {
+            Box::pin(close::close(client)).await;
+        }
     }
 
     fn pace(&self) -> Pace {

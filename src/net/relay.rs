@@ -86,6 +86,8 @@ pub struct Report {
     pub user: Option<Box<str>>,
     /// What the operator must know about the backend.
     pub complaint: Option<Complaint>,
+    /// Whether both the client and we have ended on its connection, so that no leave is to be taken.
+    pub has_parted: bool,
 }
 
 /// What was said before the relay begins.
@@ -156,6 +158,8 @@ struct Relay<'a, C, B> {
     ending: Option<(End, Instant)>,
     /// The side that was the first to go without an orderly end, if one was.
     lost: Option<End>,
+    /// The time, once it was asked for since the session was woken: the clock is read once for all that moves then.
+    now: Option<Instant>,
     last_activity: Instant,
     last_reply: Instant,
     user: Option<Box<str>>,
@@ -187,6 +191,7 @@ where
             stage: Stage::Running,
             ending: None,
             lost: None,
+            now: None,
             last_activity: now,
             last_reply: now,
             user: None,
@@ -218,11 +223,13 @@ where
             bytes_out: self.down.sent,
             user: self.user.take(),
             complaint: self.complaint.take(),
+            has_parted: self.up.source_ended && matches!(self.down.sink, Sink::Ended | Sink::Lost),
         }
     }
 
     /// Moves what can be moved; ready when the session is over.
     fn poll(&mut self, cx: &mut Context<'_>, mut clock: Pin<&mut Sleep>) -> Poll<End> {
+        self.now = None;
         LENT.with_borrow_mut(|scratch| self.pump_both(cx, scratch));
         if self.stage == Stage::Draining {
             self.take_leave();
@@ -252,7 +259,12 @@ where
 
     /// Moves bytes both ways until nothing can move; without `scratch` nothing is read.
     fn pump_both(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) {
-        while self.pump(Way::Up, cx, scratch) | self.pump(Way::Down, cx, scratch) {}
+        self.pump(Way::Up, cx, scratch);
+        // What moves one way is all that may let something move the other way.
+        let mut way = Way::Down;
+        while self.pump(way, cx, scratch) {
+            way = way.back();
+        }
     }
 
     /// The end, once nothing is left to be said.
@@ -270,6 +282,10 @@ where
         if let (End::Closed, Sink::Open, Some(backend)) = (end, self.up.sink, &mut self.backend) {
             let _ = Pin::new(backend).poll_shutdown(cx);
         }
+    }
+
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
     }
 
     fn end(&mut self, end: End) {

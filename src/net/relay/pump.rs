@@ -6,10 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Relay, Way,
@@ -37,7 +34,11 @@ where
                 continue;
             }
             if self.lane(way).source_ended {
-                return self.pass_end(way) | moved;
+                if !self.pass_end(way) {
+                    return moved;
+                }
+                moved = true;
+                continue;
             }
             if self.lane(way).waits || scratch.is_empty() || (way == Way::Up && self.awaits_backends_end()) {
                 return moved;
@@ -74,7 +75,7 @@ where
             0
         });
         // An end is a sign of life too: what is left of a half-closed session has its time from here.
-        self.last_activity = Instant::now();
+        self.last_activity = self.now();
         if count == 0 {
             self.lane_mut(way).source_ended = true;
             return Poll::Ready(());
@@ -141,7 +142,7 @@ where
         };
         match std::task::ready!(written) {
             Ok(count) if count > 0 => {
-                let now = Instant::now();
+                let now = self.now();
                 self.last_activity = now;
                 if way == Way::Down {
                     self.last_reply = now;

@@ -12,18 +12,19 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Shows the filter what is held; says whether it used any of it.
+    /// Shows the filter what is held; says whether it used any of it, or had something to say.
     pub(super) fn sift_held(&mut self, way: Way, cx: &mut Context<'_>) -> bool {
         if self.lane(way).held.is_empty() || self.lane(way).waits {
             return false;
         }
+        let due = self.up.due() + self.down.due();
         let mut held = std::mem::take(&mut self.lane_mut(way).held);
         let used = self.sift(way, &held, cx);
         if used < held.len() {
             held.drain(..used);
             self.lane_mut(way).held = held;
         }
-        used > 0
+        used > 0 || self.up.due() + self.down.due() != due || self.ending.is_some()
     }
 
     /// Shows `bytes` to the filter, front first, and sends on what it lets through, in one write where it is one
