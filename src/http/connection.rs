@@ -32,7 +32,7 @@ use crate::{
         proxied,
         record::{Ended, Outcome, Record},
     },
-    net::{Stage, close, connect},
+    net::{Stage, close},
     snapshot::Http,
     telemetry::Shown,
 };
@@ -51,7 +51,6 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nC
 
 /// Serves one client from accept to close.
 pub async fn serve(mut stream: TcpStream, peer: SocketAddr, http: Arc<Http>, world: Arc<World>) {
-    connect::tune(&stream);
     let mut record = record(peer, &http, &world);
     let mut stage = world.stages.of(record.session);
     if let Err(ended) = Box::pin(proxied::destination(&mut stream, &http.config.proxies, &mut record)).await {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -53,9 +54,8 @@ pub async fn tcp(address: SocketAddr, own: Option<IpAddr>) -> io::Result<Backend
         let told = |error: io::Error| io::Error::new(error.kind(), format!("cannot connect from {own}: {error}"));
         socket.bind(SocketAddr::new(own, 0)).map_err(told)?;
     }
-    let stream = socket.connect(address).await?;
-    tune(&stream);
-    Ok(BackendStream::Tcp(stream))
+    tune(&socket);
+    Ok(BackendStream::Tcp(socket.connect(address).await?))
 }
 
 /// Connects over TCP as from `source`, which need not be an address of this machine, and any port of it. The way back must
@@ -67,9 +67,8 @@ pub async fn tcp_from(source: IpAddr, address: SocketAddr) -> io::Result<Backend
     let socket = transparent(Domain::for_address(address))?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
     socket.set_nonblocking(true)?;
-    let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
-    tune(&stream);
-    Ok(BackendStream::Tcp(stream))
+    tune(&socket);
+    Ok(BackendStream::Tcp(TcpSocket::from_std_stream(socket.into()).connect(address).await?))
 }
 
 /// Whether [`tcp_from`] may have failed because of its source: no answer came to it, or nobody can have that address.
@@ -122,12 +121,14 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
 /// How often it asks then; without an answer to the kernel's usual count of these, the connection is broken.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 
-/// Sets what every connection of ours has: whole replies are sent at once, and a vanished peer is noticed.
-pub fn tune(stream: &TcpStream) {
+/// Sets what every connection of ours has: whole replies are sent at once, and a vanished peer is noticed. On Linux what is accepted
+/// has from the start what was set on the listening socket.
+pub fn tune(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
     // Neither is worth losing a connection for.
-    let _ = stream.set_nodelay(true);
+    let _ = socket.set_tcp_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
 /// Calls the same method of whichever stream it is.

@@ -11,6 +11,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::connect;
 use crate::telemetry::Throttle;
 
 /// Connections that the kernel holds for a socket until they are accepted.
@@ -73,11 +74,12 @@ pub struct Acceptor {
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl Acceptor {
-    /// Accepts from `socket`.
+    /// Accepts from `socket`. Its connections are tuned by what is set here, once for all of them, wherever it comes from.
     ///
     /// # Errors
     /// Where the runtime cannot watch it.
     pub fn new(socket: StdListener) -> io::Result<Self> {
+        connect::tune(&socket);
         Ok(Self { listener: TcpListener::from_std(socket)?, pause: PAUSE.0, warnings: Throttle::default() })
     }
 
@@ -122,4 +124,29 @@ impl Acceptor {
 
 fn unmapped(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_at_once_and_notices_a_vanished_peer() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let socket = bind(address.parse().unwrap(), true, 1).unwrap().remove(0);
+            let address = socket.local_addr().unwrap();
+            let mut acceptor = Acceptor::new(socket).unwrap();
+            let _client = TcpStream::connect(address).await.unwrap();
+            let (accepted, _) = acceptor.accept().await;
+            let _late = TcpStream::connect(address).await.unwrap();
+            for stream in acceptor.queued().map(|(stream, _)| stream).chain([accepted]) {
+                let socket = SockRef::from(&stream);
+                assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+            }
+        }
+    }
 }

@@ -38,7 +38,6 @@ use crate::{
     net::{
         Stage,
         close::{self, LAST_WORDS},
-        connect,
     },
     proto::{
         Connection, Farewell, Input, Leg, Protocol, Violation,
@@ -62,7 +61,6 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// Serves one sender from accept to close.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, relay: Arc<Relay>, world: Arc<World>) {
-    connect::tune(&stream);
     let record = record(peer, &relay, &world);
     let stage = world.stages.of(record.session);
     let mut visit = Visit { relay, world, record, stage, admission: None };
