@@ -1,5 +1,7 @@
 //! The log: human text on a terminal, JSON for machines, and nothing of a peer's that could forge a line.
 
+mod fields;
+
 use std::{
     fmt,
     io::IsTerminal,
@@ -9,6 +11,8 @@ use std::{
 
 use tokio::time::Instant;
 use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+
+use self::fields::Fields;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,7 +38,7 @@ pub fn start(format: Format, level: &str) {
         .with_ansi(std::io::stderr().is_terminal());
     // A second start (tests in one process) keeps the first.
     let _ = match format {
-        Format::Text => log.try_init(),
+        Format::Text => log.fmt_fields(Fields).try_init(),
         Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
     };
 }
@@ -91,16 +95,23 @@ impl fmt::Display for Told<'_> {
 
 /// Writes `text`, escaped where `risky` says so, up to `limit` bytes.
 fn show(f: &mut fmt::Formatter<'_>, text: &str, limit: usize, risky: impl Fn(char) -> bool) -> fmt::Result {
-    let mut written = 0;
-    for char in text.chars() {
+    // What needs no escape is written in runs.
+    let (mut written, mut run) = (0, 0);
+    for (at, char) in text.char_indices() {
         let escape = risky(char);
         written += if escape { escaped(char).chars().count() } else { char.len_utf8() };
+        if escape || written > limit {
+            f.write_str(&text[run..at])?;
+            run = at + char.len_utf8();
+        }
         if written > limit {
             return f.write_str("…");
         }
-        if escape { write!(f, "{}", escaped(char))? } else { write!(f, "{char}")? }
+        if escape {
+            f.write_str(&escaped(char))?;
+        }
     }
-    Ok(())
+    f.write_str(&text[run..])
 }
 
 /// Whether `char` could make a line of the log look like something else.
