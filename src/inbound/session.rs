@@ -16,7 +16,6 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::server::TlsStream;
 
 use super::{
     World,
@@ -41,7 +40,7 @@ use crate::{
         smtp::Trace,
     },
     snapshot::Mail,
-    tls::Facts,
+    tls::{Facts, ServerStream},
 };
 
 /// A client that can be joined with its backend.
@@ -56,7 +55,7 @@ struct Joined {
 /// The client's leg.
 enum Client {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<ServerStream>),
 }
 
 /// Serves one client from accept to close. With `seat` it has to make room for others until it has come to its backend.
@@ -212,7 +211,7 @@ impl Visit {
         drive::send(stream, &output, deadline).await.map_err(stopped)
     }
 
-    async fn handshake(&mut self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, Ended> {
+    async fn handshake(&mut self, stream: TcpStream) -> Result<Box<ServerStream>, Ended> {
         match &self.mail.tls {
             Some(tls) => handshake(stream, tls, &self.mail.config.protection, &self.world, &mut self.record).await,
             None => Err(Ended(Outcome::TlsFailed, "not-enabled")),

@@ -31,8 +31,9 @@ pub use self::pace::Pace;
 use super::{Stage, close::LAST_WORDS};
 use crate::proto::{Complaint, Ending, Filter, Flow, RefusedLogin, Violation, Wire};
 
-/// What one read may bring; lent by the thread.
-const SCRATCH: usize = 64 * 1024;
+/// What one read may bring; lent by the thread. Records of TLS are opened right into it: four full ones, and room for what stands behind
+/// the content of the last.
+const SCRATCH: usize = 64 * 1024 + 16;
 
 thread_local! {
     static LENT: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());

@@ -19,7 +19,6 @@ use tokio::{
     sync::watch,
     time::{Duration, Instant, sleep, sleep_until, timeout},
 };
-use tokio_rustls::server::TlsStream;
 
 use super::{
     Means,
@@ -47,7 +46,7 @@ use crate::{
         },
     },
     snapshot::Relay,
-    tls::Facts,
+    tls::{Facts, ServerStream},
 };
 
 /// How much of a message is read at once.
@@ -122,7 +121,7 @@ impl Visit {
         self.talk(&mut *stream, destination, Leg::Tls, is_implicit).await.map(drop)
     }
 
-    async fn shake(&mut self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, Ended> {
+    async fn shake(&mut self, stream: TcpStream) -> Result<Box<ServerStream>, Ended> {
         let Some(tls) = &self.relay.tls else { return Err(Ended(Outcome::TlsFailed, "not-enabled")) };
         handshake(stream, tls, &self.relay.config.protection, &self.world, &mut self.record).await
     }

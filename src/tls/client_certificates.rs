@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, ServerConnection, SignatureScheme,
+    CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, UnixTime},
@@ -55,7 +55,7 @@ impl ClientCertificates {
     ///
     /// # Errors
     /// [`Unverified`], where one is required.
-    pub fn name(&self, connection: &ServerConnection) -> Result<Option<String>, Unverified> {
+    pub fn name(&self, connection: &CommonState) -> Result<Option<String>, Unverified> {
         let verified = connection
             .peer_certificates()
             .and_then(<[_]>::split_first)

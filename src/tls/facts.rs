@@ -1,6 +1,6 @@
 //! What was negotiated: for the log, and for a backend that is told.
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use crate::proto::Encryption;
 
@@ -33,12 +33,12 @@ pub(super) fn version_name(version: Option<ProtocolVersion>) -> &'static str {
 }
 
 impl Facts {
-    /// Reads them off a connection whose handshake is complete.
+    /// Reads them off a connection whose handshake is complete, with a client that asked for this name.
     #[must_use]
-    pub fn of(connection: &ServerConnection) -> Self {
+    pub fn of(connection: &CommonState, server_name: &str) -> Self {
         let text = |name: &dyn std::fmt::Debug| format!("{name:?}");
         Self {
-            server_name: connection.server_name().unwrap_or_default().to_owned(),
+            server_name: server_name.to_owned(),
             application: String::from_utf8_lossy(connection.alpn_protocol().unwrap_or_default()).into_owned(),
             version: version_name(connection.protocol_version()),
             cipher: connection.negotiated_cipher_suite().map(|suite| text(&suite.suite())).unwrap_or_default(),

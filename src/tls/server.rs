@@ -92,6 +92,8 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;
     config.send_tls13_tickets = 1;
+    // Records behind the handshake are ours (`tls::record`).
+    config.enable_secret_extraction = true;
     // RFC 8446 §8: early data can be replayed, and a mail command must not be.
     config.max_early_data_size = 0;
     Ok(config)

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod proto;
 
 #[path = "../../../src/tls/hello.rs"]
+#[allow(dead_code, reason = "the target looks at one thing in it")]
 pub mod hello;
 
 #[path = "../../support/machines.rs"]
