@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use ipnet::IpNet;
@@ -46,11 +46,16 @@ impl fmt::Display for Client {
 #[derive(Debug)]
 pub struct Table<V> {
     chance: RandomState,
-    sets: Box<[Mutex<Vec<Row<V>>>]>,
+    /// Made when somebody comes who belongs there: a table that nobody uses is small.
+    groups: Box<[OnceLock<Group<V>>]>,
 }
 
-/// How many sets a table has.
+type Set<V> = Mutex<Vec<Row<V>>>;
+type Group<V> = Box<[Set<V>]>;
+
+/// How many sets a table has, and a group of them.
 const SETS: usize = 8192;
+const GROUP: usize = 64;
 
 /// How many clients a set has room for.
 const WAYS: usize = 8;
@@ -64,7 +69,7 @@ struct Row<V> {
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { chance: RandomState::new(), sets: (0..SETS).map(|_| Mutex::default()).collect() }
+        Self { chance: RandomState::new(), groups: (0..SETS / GROUP).map(|_| OnceLock::new()).collect() }
     }
 }
 
@@ -96,7 +101,8 @@ impl<V: Default> Table<V> {
     fn set(&self, client: Client) -> MutexGuard<'_, Vec<Row<V>>> {
         // 8192 is far below what a word holds.
         let index = self.chance.hash_one(client) as usize % SETS;
-        self.sets[index].lock().unwrap_or_else(PoisonError::into_inner)
+        let group = self.groups[index / GROUP].get_or_init(|| (0..GROUP).map(|_| Set::default()).collect());
+        group[index % GROUP].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,7 +146,8 @@ mod tests {
             let client = Client::of(Ipv4Addr::from_bits(number).into(), 64);
             assert_eq!(table.enter(client, Duration::ZERO, |_| true, |_| ()), Some(()));
         }
-        let kept: usize = table.sets.iter().map(|set| set.lock().unwrap().len()).sum();
+        let sets = table.groups.iter().filter_map(OnceLock::get).flatten();
+        let kept: usize = sets.map(|set| set.lock().unwrap().len()).sum();
         assert!(kept <= SETS * WAYS && kept > SETS * WAYS / 2, "{kept}");
     }
 
