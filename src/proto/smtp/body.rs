@@ -226,19 +226,23 @@ const BLOCK: usize = 128;
 
 /// How many of the next bytes, which stand behind text, are lines and text that nothing has to be done about. Most of a message
 /// is seen only here. It never ends between CR and LF.
+#[inline(never)] // Among the branches of the scan the compiler makes less of the loop.
 fn harmless(input: &[u8]) -> usize {
     // An LF behind text is bare. Every other byte is looked at together with the one before it.
     let Some((_, next)) = input.split_first().filter(|(first, _)| **first != b'\n') else { return 0 };
-    let pairs = input.as_chunks::<BLOCK>().0.iter().zip(next.as_chunks::<BLOCK>().0);
-    let clean = pairs.take_while(|(bytes, next)| !bytes.iter().zip(*next).fold(false, needs_a_look));
-    let length = BLOCK * clean.count();
+    let (blocks, next) = (input.as_chunks::<BLOCK>().0, next.as_chunks::<BLOCK>().0);
+    let length = BLOCK * blocks.iter().zip(next).take_while(|(block, next)| is_harmless(block, next)).count();
     length - usize::from(input[..length].ends_with(b"\r"))
 }
 
-/// Whether there is a bare CR or LF, or a line that begins with a dot or a NUL, between a byte and the next one.
-fn needs_a_look(found: bool, (byte, next): (&u8, &u8)) -> bool {
-    // Without a branch, or it is no longer a few instructions for many.
-    let bare = (*byte == b'\r') != (*next == b'\n');
-    let front = (*byte == b'\n') & ((*next == b'.') | (*next == 0));
-    found | bare | front
+fn is_harmless(block: &[u8; BLOCK], next: &[u8; BLOCK]) -> bool {
+    !(0..BLOCK).fold(false, |found, at| found | needs_a_look(block[at], next[at]))
+}
+
+/// Whether there is a bare CR or LF, or the front of a line that begins with a dot or a NUL, between a byte and the next one.
+const fn needs_a_look(byte: u8, next: u8) -> bool {
+    // Without a branch, or it is no longer a few instructions for many bytes.
+    let bare = (byte == b'\r') != (next == b'\n');
+    let front = (byte == b'\n') & ((next == b'.') | (next == 0));
+    bare | front
 }
