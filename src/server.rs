@@ -3,6 +3,7 @@
 //! One control thread owns everything that changes; the workers only accept and serve. Both see the configuration
 //! through one `ArcSwap`, and what the process is doing through one watch channel.
 
+mod beat;
 mod checks;
 mod commands;
 mod control;

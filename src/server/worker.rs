@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
+    rc::Rc,
     sync::{Arc, mpsc::SyncSender},
     thread,
 };
@@ -15,7 +16,7 @@ use tokio::{
     task::{self, JoinHandle},
 };
 
-use super::{Counted, Shared};
+use super::{Counted, Shared, beat::Beat};
 use crate::{
     http,
     inbound::{
@@ -117,11 +118,14 @@ fn work(tasks: mpsc::UnboundedReceiver<Task>, shared: Arc<Shared>, ready: &SyncS
 
 async fn obey(mut tasks: mpsc::UnboundedReceiver<Task>, shared: Arc<Shared>) {
     let mut open: HashMap<Bind, Vec<Open>> = HashMap::new();
+    let beat = Rc::new(Beat::default());
+    let kept = beat.clone();
+    task::spawn_local(async move { kept.run().await });
     while let Some(task) = tasks.recv().await {
         match task {
             Task::Listen(bind, socket) => {
                 let (stop, stopped) = oneshot::channel();
-                let accepting = task::spawn_local(accept(bind.clone(), socket, shared.clone(), stopped));
+                let accepting = task::spawn_local(accept(bind.clone(), socket, shared.clone(), beat.clone(), stopped));
                 open.entry(bind).or_default().push(Open { stop, accepting });
             }
             // Who asked may have stopped waiting.
@@ -153,7 +157,13 @@ impl Open {
 
 /// Accepts until the socket is to be closed, and then whoever waits there still: the kernel resets what it finds in
 /// the queue of a socket that closes.
-async fn accept(bind: Bind, socket: std::net::TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
+async fn accept(
+    bind: Bind,
+    socket: std::net::TcpListener,
+    shared: Arc<Shared>,
+    beat: Rc<Beat>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut acceptor = match Acceptor::new(socket) {
         Ok(acceptor) => acceptor,
         Err(error) => return tracing::error!(%error, address = %bind.address, "cannot accept"),
@@ -163,7 +173,10 @@ async fn accept(bind: Bind, socket: std::net::TcpListener, shared: Arc<Shared>, 
         tokio::select! {
             biased;
             _ = &mut stopped => break,
-            (stream, peer) = next(&mut acceptor, &mut entry, &bind, &shared) => admit(&entry, stream, peer, &shared),
+            (stream, peer) = next(&mut acceptor, &mut entry, &bind, &shared) => {
+                beat.keep();
+                admit(&entry, stream, peer, &shared);
+            }
         }
     }
     for (stream, peer) in acceptor.queued() {
