@@ -2,8 +2,9 @@
 //! against what was recorded in `tests/fixtures/costs`. Neither depends on how fast the machine is, or on what else it does.
 //!
 //! Both are of a build that is optimised, but quick to make (the profile `guard`), and each figure is a difference: what starting
-//! costs is not in it. Other compilers, libraries and processors than the recorded ones have other figures, and so has code that
-//! has become better: then `tests/run --record` writes the file anew, and its difference belongs to the change that made it.
+//! costs is not in it. Code that has become better has other figures too: then `tests/run --record` writes the file anew, and its
+//! difference belongs to the change that made it. Other compilers and processors than the recorded ones have others: there only what
+//! is far off is noticed.
 
 mod support;
 
@@ -18,6 +19,9 @@ use support::{Fake, Gateway, Security, Talk, built, figure, idle, message, plain
 
 /// By how much a figure may differ from the recorded one, as a part of that. Counts of one build differ by a fifth of it.
 const TOLERANCE: f64 = 0.02;
+
+/// The same where the compiler, or what counts, is another.
+const ELSEWHERE: f64 = 0.25;
 
 /// Sessions of each kind whose instructions are counted.
 const SESSIONS: usize = 40;
@@ -42,27 +46,27 @@ fn nothing_costs_other_than_was_recorded() {
         return;
     }
     let recorded = fs::read_to_string(record()).expect("the record");
-    let complaints: Vec<_> = measured.iter().filter_map(|cost| complaint(&recorded, *cost)).collect();
+    let tools = recorded.lines().nth(1).unwrap_or_default().trim_start_matches("# ");
+    let are_same = tools == made_with();
+    let tolerance = if are_same { TOLERANCE } else { ELSEWHERE };
     for (what, count) in &measured {
         figure(&format!("{what}: {count}"));
     }
-    assert!(
-        complaints.is_empty(),
-        "{}\nThe record was made with {}, and this is {}. Where that, or the change, is the reason and it is as it should be: \
-         tests/run --record",
-        complaints.join("\n"),
-        recorded.lines().nth(1).unwrap_or_default().trim_start_matches("# "),
-        made_with(),
-    );
+    if !are_same {
+        figure(&format!("the record of that was made with {tools}, and this is {}", made_with()));
+    }
+    let complaints: Vec<_> = measured.iter().filter_map(|cost| complaint(&recorded, *cost, tolerance)).collect();
+    let advice = "Where that is as it should be: tests/run --record";
+    assert!(complaints.is_empty(), "{}\n{advice}", complaints.join("\n"));
 }
 
 #[test]
 fn three_hundredths_more_or_less_are_noticed() {
     let recorded = written(&[("instructions", 1_000_000)]);
-    assert_eq!(complaint(&recorded, ("instructions", 1_019_000)), None);
-    assert_eq!(complaint(&recorded, ("instructions", 981_000)), None);
+    assert_eq!(complaint(&recorded, ("instructions", 1_019_000), TOLERANCE), None);
+    assert_eq!(complaint(&recorded, ("instructions", 981_000), TOLERANCE), None);
     for (what, count) in [("instructions", 1_030_000), ("instructions", 970_000), ("bytes", 1)] {
-        assert!(complaint(&recorded, (what, count)).is_some(), "{what}: {count}");
+        assert!(complaint(&recorded, (what, count), TOLERANCE).is_some(), "{what}: {count}");
     }
 }
 
@@ -88,13 +92,13 @@ fn made_with() -> String {
 }
 
 /// What there is to say of a figure that is not as recorded.
-fn complaint(recorded: &str, (what, count): Cost) -> Option<String> {
+fn complaint(recorded: &str, (what, count): Cost, tolerance: f64) -> Option<String> {
     let line = recorded.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(": "));
     let Some(before) = line.and_then(|number| number.parse::<u64>().ok()) else {
         return Some(format!("{what}: {count}, and nothing is recorded"));
     };
     let change = count as f64 / before as f64 - 1.0;
-    (change.abs() > TOLERANCE).then(|| format!("{what}: {count}, and recorded is {before}: {:+.1} %", change * 100.0))
+    (change.abs() > tolerance).then(|| format!("{what}: {count}, and recorded is {before}: {:+.1} %", change * 100.0))
 }
 
 /// Instructions for each session and each MiB.
