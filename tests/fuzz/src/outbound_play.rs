@@ -176,6 +176,11 @@ pub fn play_remote(data: &[u8]) {
         assert!(bytes.events.iter().any(|event| event == "starttls"));
         return;
     }
+    // What comes with the greeting is no answer to EHLO, and what comes after it may be one.
+    if whole.events == ["breach a reply to nothing"] && whole.to_remote.is_empty() {
+        assert!(bytes.to_remote.starts_with(b"EHLO "));
+        return;
+    }
     assert_eq!(whole.to_remote.escape_ascii().to_string(), bytes.to_remote.escape_ascii().to_string());
     assert_eq!(whole.events, bytes.events);
     commands_are_whole(&whole.to_remote);
