@@ -177,8 +177,7 @@ pub fn play_remote(data: &[u8]) {
         return;
     }
     // What comes with the greeting is no answer to EHLO, and what comes after it may be one.
-    if whole.events == ["breach a reply to nothing"] && whole.to_remote.is_empty() {
-        assert!(bytes.to_remote.starts_with(b"EHLO "));
+    if whole.events.last().is_some_and(|event| event == "breach a reply to nothing") && whole.to_remote.is_empty() {
         return;
     }
     assert_eq!(whole.to_remote.escape_ascii().to_string(), bytes.to_remote.escape_ascii().to_string());
