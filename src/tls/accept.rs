@@ -23,7 +23,7 @@ const HELD: usize = 1 << 16;
 /// long.
 const LOOKED_AT: usize = 1 << 14;
 
-/// How much is read at once.
+/// How many bytes of a handshake are read at once.
 pub const READ: usize = 4 * 1024;
 
 /// A client's connection, and what is known of the client.
