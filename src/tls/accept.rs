@@ -14,7 +14,7 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{ACME_TLS, Facts, ServerSide, ServerStream, Unverified, hello::Hello, record::Records};
+use super::{ACME_TLS, Facts, ServerSide, ServerStream, Unverified, hello::Hello, record::Records, stream::Wire};
 
 /// How much a client may send of messages that are not whole yet: its certificates are the longest.
 const HELD: usize = 1 << 16;
@@ -42,11 +42,7 @@ impl ServerSide {
     ///
     /// # Errors
     /// As the socket; [`io::ErrorKind::InvalidData`] with rustls' error inside, once the client was told.
-    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        mut socket: S,
-        mut received: Vec<u8>,
-    ) -> io::Result<Accepted<S>> {
+    pub async fn accept<S: Wire>(&self, mut socket: S, mut received: Vec<u8>) -> io::Result<Accepted<S>> {
         while Hello::is_awaited(&received) && received.len() < LOOKED_AT {
             read(&mut socket, &mut received).await?;
         }
@@ -196,7 +192,7 @@ impl Handshake {
     }
 
     /// Takes the keys out. This is where a kernel that does TLS would be given them in place of [`Records`].
-    fn into_stream<S: AsyncRead + AsyncWrite + Unpin>(mut self, socket: S) -> io::Result<ServerStream<S>> {
+    fn into_stream<S: Wire>(mut self, socket: S) -> io::Result<ServerStream<S>> {
         let (secrets, connection) = self.connection.dangerous_into_kernel_connection().map_err(broken)?;
         let records = Records::new(secrets, connection).map_err(broken)?;
         self.received.shrink_to_fit();

@@ -3,7 +3,8 @@
 //! Promises: a connection that is silent holds no buffer. Records are read into a buffer of the thread, and opened from there into the
 //! caller's; what is written is sealed into another buffer of the thread, and goes out in one write. Kept is the beginning of a record whose
 //! rest is on its way, data that the caller had no room for, and what the socket would not take: one read's and one write's worth at
-//! most, since nothing is read or accepted on top of that. The end of the client's sending is told from a cut as tokio-rustls tells it:
+//! most, since nothing is read or accepted on top of that. Tickets wait for the first data, and our end goes out with the alert that
+//! announces it, so that neither is a packet of its own. The end of the client's sending is told from a cut as tokio-rustls tells it:
 //! without close_notify it is [`io::ErrorKind::UnexpectedEof`] (RFC 8446 §6.1).
 
 use std::{
@@ -13,8 +14,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use rustix::net::SendFlags;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -34,6 +36,30 @@ thread_local! {
     static SEALED: RefCell<Box<[u8]>> = RefCell::new(vec![0; 2 * ASIDE + RECORDS * RECORD].into_boxed_slice());
 }
 
+/// What records go over.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin {
+    /// Writes what our end follows at once: it may wait for that, and go out with it.
+    ///
+    /// # Errors
+    /// As [`AsyncWrite::poll_write`].
+    fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write(cx, bytes)
+    }
+}
+
+impl Wire for TcpStream {
+    fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let write = || Ok(rustix::net::send(&*self, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?);
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match self.try_io(Interest::WRITABLE, write) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
 /// A connection whose handshake is done.
 pub struct ServerStream<S = TcpStream> {
     socket: S,
@@ -46,13 +72,16 @@ pub struct ServerStream<S = TcpStream> {
     /// Sealed and not sent, from `sent` on.
     due: Vec<u8>,
     sent: usize,
+    /// Nobody waits for what is due: tickets.
+    may_wait: bool,
     end: Option<End>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
-    /// Goes on where the handshake has ended: `received` are the bytes that came behind it, `due` are its last ones that are not sent yet.
+impl<S: Wire> ServerStream<S> {
+    /// Goes on where the handshake has ended: `received` are the bytes that came behind it, `due` are its last ones that are not sent yet,
+    /// for which nobody waits.
     pub(super) fn new(socket: S, records: Records, received: Vec<u8>, due: Vec<u8>) -> Self {
-        Self { socket, records, received, opened: Vec::new(), handed: 0, due, sent: 0, end: None }
+        Self { socket, records, received, opened: Vec::new(), handed: 0, due, sent: 0, may_wait: true, end: None }
     }
 
     /// Opens what has come, and before that reads once where it is no whole record; says how much data is in `buffer` then.
@@ -70,12 +99,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
             }
             have += into.filled().len();
         }
+        let due = self.due.len();
         let used = self.open(&lent[..have], buffer);
         let left = if self.end.is_none() { &lent[used..have] } else { &[] };
         keep(&mut self.received, left);
-        if matches!(self.end, Some(End::Fault(_))) {
-            // Why it ends is said as far as that takes no waiting.
-            let _ = self.send(cx);
+        if self.due.len() > due {
+            // Alerts are said at once, as far as that takes no waiting.
+            self.may_wait = false;
+            let _ = self.send(cx, S::poll_write);
         }
         Poll::Ready(Ok(()))
     }
@@ -127,15 +158,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
             Err((fault, written)) => (0, written, Some(fault)),
         };
         let whole = &lent[..behind + written];
-        let sent = write_all(&mut self.socket, cx, whole)?;
+        let sent = write_all(&mut self.socket, cx, whole, S::poll_write)?;
         keep(&mut self.due, &whole[sent..]);
         self.sent = 0;
+        self.may_wait = false;
         fault.map_or(Ok(taken), |fault| Err(broken(fault)))
     }
 
     /// Sends what is due.
-    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sent += write_all(&mut self.socket, cx, &self.due[self.sent..])?;
+    fn send(&mut self, cx: &mut Context<'_>, write: Write<S>) -> Poll<io::Result<()>> {
+        self.sent += write_all(&mut self.socket, cx, &self.due[self.sent..], write)?;
         if self.sent < self.due.len() {
             return Poll::Pending;
         }
@@ -145,11 +177,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
     }
 }
 
+/// How a socket is written to.
+type Write<S> = fn(Pin<&mut S>, &mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>;
+
 /// Writes until the socket takes no more; returns how much it took.
-fn write_all<S: AsyncWrite + Unpin>(socket: &mut S, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+fn write_all<S: Unpin>(socket: &mut S, cx: &mut Context<'_>, bytes: &[u8], write: Write<S>) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {
-        match Pin::new(&mut *socket).poll_write(cx, &bytes[sent..]) {
+        match write(Pin::new(&mut *socket), cx, &bytes[sent..]) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => sent += count,
             Poll::Ready(Err(error)) => return Err(error),
@@ -174,7 +209,7 @@ fn broken(fault: Fault) -> io::Error {
     io::Error::new(kind, fault)
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerStream<S> {
+impl<S: Wire> AsyncRead for ServerStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
@@ -193,25 +228,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerStream<S> {
+impl<S: Wire> AsyncWrite for ServerStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.due.len() - this.sent > ASIDE {
-            ready!(this.send(cx))?;
+            ready!(this.send(cx, S::poll_write))?;
         }
         Poll::Ready(SEALED.with_borrow_mut(|lent| this.seal(cx, bytes, lent)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.send(cx))?;
+        if !this.may_wait {
+            ready!(this.send(cx, S::poll_write))?;
+        }
         Pin::new(&mut this.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.records.close(&mut this.due);
-        ready!(this.send(cx))?;
+        this.may_wait = false;
+        ready!(this.send(cx, S::poll_write_last))?;
         match ready!(Pin::new(&mut this.socket).poll_shutdown(cx)) {
             // It is gone already.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),

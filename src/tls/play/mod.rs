@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(test)]
 pub(crate) use self::pair::server;
 pub(crate) use self::pair::{Client, Pair, SUITES};
-use super::stream::ServerStream;
+use super::stream::{ServerStream, Wire};
 
 /// How a client's sending has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,8 @@ impl AsyncWrite for Pipe {
         Poll::Ready(Ok(()))
     }
 }
+
+impl Wire for Pipe {}
 
 /// What a client sends.
 struct Script {

@@ -150,6 +150,8 @@ fn what_came_with_the_handshake_is_opened_first_and_what_is_due_goes_out_first()
     let mut table = Table { client, stream };
     assert_eq!(table.read(1000), data(b"early"));
     assert_eq!(table.read(1000), data(b"and cut"));
+    assert_eq!(table.flush(), Poll::Ready(Ok(())));
+    assert_eq!(table.stream.socket.writes, 0, "nobody waits for a ticket");
     assert_eq!(table.write(b"greeting"), Poll::Ready(Ok(8)));
     assert_eq!(table.stream.socket.writes, 1);
     assert!(table.stream.socket.sent.starts_with(b"ticket"));
@@ -258,15 +260,43 @@ fn we_may_end_first_and_still_read() {
 }
 
 #[test]
-fn the_warning_that_refuses_to_renegotiate_goes_out_with_a_flush() {
+fn the_warning_that_refuses_to_renegotiate_goes_out_at_once() {
     let Pair { client, records, hello, .. } = Pair::new(SUITES[3]);
     let pipe = Pipe { room: usize::MAX, ..Pipe::default() };
     let mut table = Table { client, stream: ServerStream::new(pipe, records, Vec::new(), Vec::new()) };
     let record = table.client.record(22, &hello, 0);
     table.sends(&record);
     assert_eq!(table.read(1000), Poll::Pending);
-    assert_eq!(table.flush(), Poll::Ready(Ok(())));
     assert_eq!(table.got(), [(21, vec![1, 100])]);
+}
+
+/// Over TCP, whose end goes out with the alert: also where the client takes its time.
+#[tokio::test]
+async fn a_client_gets_all_that_was_said_before_the_end() {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    for length in [0, 10_000_000] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let Pair { mut client, records, .. } = Pair::new(SUITES[0]);
+        let mut stream = ServerStream::new(socket, records, Vec::new(), b"ticket".to_vec());
+        let said = vec![b'x'; length];
+        let ours = async {
+            stream.write_all(&said).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let mut got = Vec::new();
+        let (read, ()) = tokio::join!(peer.read_to_end(&mut got), ours);
+        read.unwrap();
+        assert!(got.starts_with(b"ticket"));
+        let got = client.read(&got[b"ticket".len()..]);
+        assert_eq!(got.last(), Some(&(21, vec![1, 0])));
+        assert_eq!(got.iter().filter(|(kind, _)| *kind == 23).map(|(_, data)| data.len()).sum::<usize>(), length);
+    }
 }
 
 /// rustls as the client, on the other end of a pipe with little room.
