@@ -19,7 +19,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{self, CryptoProvider},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
     sign::SingleCertAndKey,
 };
@@ -27,6 +27,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     certificate::{self_issued, sha256},
+    key_schedule,
     proof::{Judge, Proven},
     roots::{roots, roots_with_system},
     table::read_texts,
@@ -49,7 +50,7 @@ impl ClientSide {
     /// # Errors
     /// A file that cannot be read or used, or a system without roots.
     pub fn new(tls: &BackendTls, ca: &[PathBuf]) -> Result<Self, String> {
-        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(key_schedule::provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?

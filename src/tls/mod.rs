@@ -11,6 +11,7 @@ mod client_certificates;
 mod facts;
 mod file;
 mod hello;
+mod key_schedule;
 mod listing;
 mod outbound;
 mod overview;

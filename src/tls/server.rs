@@ -8,7 +8,7 @@ use rustls::{
     SupportedProtocolVersion,
     crypto::{
         CryptoProvider, SupportedKxGroup,
-        aws_lc_rs::{self, cipher_suite, kx_group},
+        aws_lc_rs::{cipher_suite, kx_group},
     },
     server::{
         NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
@@ -16,7 +16,7 @@ use rustls::{
     version,
 };
 
-use super::{ACME_TLS, CertStore, Challenges, ClientCertificates, KeyKind, challenges::Validated};
+use super::{ACME_TLS, CertStore, Challenges, ClientCertificates, KeyKind, challenges::Validated, key_schedule};
 use crate::{
     config::{Cipher, Group, Tls, TlsVersion},
     proto::Protocol,
@@ -114,9 +114,9 @@ pub fn can_serve(tls: &Tls, kind: KeyKind) -> bool {
 /// certificate that the enabled ones cannot use.
 fn provider(tls: &Tls) -> CryptoProvider {
     CryptoProvider {
-        cipher_suites: tls.ciphers.iter().copied().map(suite_of).collect(),
+        cipher_suites: tls.ciphers.iter().copied().map(suite_of).map(key_schedule::ours).collect(),
         kx_groups: tls.groups.iter().copied().map(group_of).collect(),
-        ..aws_lc_rs::default_provider()
+        ..key_schedule::provider()
     }
 }
 

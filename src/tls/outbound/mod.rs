@@ -15,7 +15,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, Error, RootCertStore,
     client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name},
-    crypto::{self, WebPkiSupportedAlgorithms},
+    crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
@@ -23,6 +23,7 @@ use rustls::{
 use super::{
     client::names_in,
     facts::version_name,
+    key_schedule,
     proof::{Judge, Proven},
     roots::roots_with_system,
 };
@@ -93,7 +94,7 @@ impl Peers {
     }
 
     fn believing(roots: RootCertStore) -> Result<Self, String> {
-        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(key_schedule::provider());
         let algorithms = provider.signature_verification_algorithms;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
