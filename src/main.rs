@@ -1,5 +1,7 @@
 //! The `mailward` command: arguments, logging, then serve, check, or ask the running process. The only exit code is here.
 
+mod allocator;
+
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -167,6 +169,7 @@ enum PolicyCommand {
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 fn main() -> ExitCode {
+    allocator::settle();
     let arguments = Arguments::parse();
     // What these find is in their report.
     let reports = matches!(arguments.command, Some(Command::Doctor { .. } | Command::Probe { .. }));

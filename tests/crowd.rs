@@ -175,10 +175,10 @@ impl Bed {
         let open = || std::fs::read_dir(format!("/proc/{}/fd", self.gateway.pid())).map_or(usize::MAX, Iterator::count);
         let over = eventually(|| (open() < 100).then_some(()));
         assert!(over.is_some(), "{} descriptors are left", open());
-        // What the allocator keeps is there for the next crowd: four of them have needed no more than one may.
+        // What is not given back yet is there for the next crowd: four of them have needed no more than one may.
         let kept = self.gateway.memory();
         assert!(kept < self.bound(), "{kept} bytes are left");
-        figure(&format!("after the crowds the allocator keeps {} MiB", kept.saturating_sub(self.idle) >> 20));
+        figure(&format!("after the crowds {} MiB are not given back yet", kept.saturating_sub(self.idle) >> 20));
         assert!(self.visit() < patience());
     }
 }

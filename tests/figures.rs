@@ -4,7 +4,8 @@ mod support;
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use mailward::{
     config,
@@ -12,7 +13,7 @@ use mailward::{
     net::{dns::Resolver, stage::stages},
     snapshot::{Lasting, Service, Snapshot},
 };
-use support::{Gateway, figure, idle, plain, size};
+use support::{Gateway, eventually_within, figure, idle, plain, size};
 use tokio::sync::Semaphore;
 
 /// What the future of a session may have at most, in bytes.
@@ -20,6 +21,12 @@ const FUTURE: usize = 2_048;
 
 /// What an idle session may cost at most in the debug build, in bytes: two sockets' tasks, a TLS connection, its record.
 const IDLE: u64 = 40_000;
+
+/// Held by whoever measures: pages of the program's file are shared with another mailward, and count anew when that starts or ends.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How long memory may stay when it is needed no more. jemalloc begins to give it back after a second; the machine may have much else to do.
+const RETURN: Duration = Duration::from_secs(10);
 
 #[test]
 fn the_future_of_an_idle_session_is_small() {
@@ -73,6 +80,7 @@ fn measure(gateway: &Gateway, count: usize) -> [u64; 2] {
 
 #[test]
 fn an_idle_session_costs_little_and_a_download_leaves_nothing_behind() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let count = size("idle sessions", 300, 2_000);
     idle::allow_descriptors(count);
     let (builder, _backend) = idle::imaps();
@@ -80,4 +88,25 @@ fn an_idle_session_costs_little_and_a_download_leaves_nothing_behind() {
     assert!(idle <= IDLE, "{idle} bytes for each session");
     // A buffer that stays would be of 16 KiB at least: a TLS record.
     assert!(after <= idle + 12_000, "{after} bytes for each session after a download, {idle} before");
+}
+
+#[test]
+fn memory_is_given_back_after_a_storm() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = size("sessions of a storm", 1_500, 8_000);
+    idle::allow_descriptors(count);
+    let (builder, _backend) = idle::imaps();
+    let gateway = builder.start();
+    // What is needed once, and not for each session.
+    drop(idle::sessions(&gateway, 20));
+    let before = gateway.memory();
+    let storm = idle::sessions(&gateway, count);
+    let needed = gateway.memory() - before;
+    let over = Instant::now();
+    drop(storm);
+    let kept = || gateway.memory().saturating_sub(before);
+    let taken = eventually_within(RETURN, || (kept() <= needed / 4).then(|| over.elapsed()));
+    let taken = taken.unwrap_or_else(|| panic!("{} of {needed} bytes are kept after {RETURN:?}", kept()));
+    let needed = needed >> 20;
+    figure(&format!("three quarters of the {needed} MiB of {count} idle sessions are given back within {taken:.1?}"));
 }
