@@ -10,7 +10,7 @@ use crate::{
     net::{
         Stage,
         dns::Resolver,
-        relay::{self, Pace, Said},
+        relay::{self, Limits, Pace, Said},
     },
     proto::{self, Complaint, Input, Leg, Outcome, Protocol, Start, Step},
     snapshot::Mail,
@@ -61,24 +61,22 @@ pub(super) async fn inside_tls(mail: &Mail, reached: Reached) -> Seen {
     let filter = proto::filter(&mail.settings, Start::Greeting, Leg::Tls);
     let (_running, mut stage) = watch::channel(Stage::Running);
     let said = Said { by_backend: reached.greeting, by_client: Vec::new() };
+    let pace = Pace { limits: &LIMITS, login: Instant::now() + LIMIT };
     // Nobody logs in.
     let mut refused = |_| {};
-    let relayed = relay::relay(&mut theirs, reached.stream, filter, said, pace(), &mut stage, &mut refused);
+    let relayed = relay::relay(&mut theirs, reached.stream, filter, said, pace, &mut stage, &mut refused);
     let (report, capabilities) = tokio::join!(relayed, ask(mail, ours));
     Seen { capabilities, complaint: report.complaint }
 }
 
-fn pace() -> Pace {
-    Pace {
-        command: LIMIT,
-        login: Instant::now() + LIMIT,
-        idle: LIMIT,
-        data_end: LIMIT,
-        half_close: Duration::from_secs(1),
-        drain_silence: None,
-        held: 1 << 20,
-    }
-}
+const LIMITS: Limits = Limits {
+    command: LIMIT,
+    idle: LIMIT,
+    data_end: LIMIT,
+    half_close: Duration::from_secs(1),
+    drain_silence: None,
+    held: 1 << 20,
+};
 
 async fn ask(mail: &Mail, stream: DuplexStream) -> Vec<String> {
     let protocol = mail.config.protocol;

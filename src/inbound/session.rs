@@ -4,11 +4,7 @@
 //! Nothing learned before TLS is used after it: the greeter is dropped there, its input proved empty
 //! ([`proto::Outcome::StartTls`]), and the filter begins anew.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,8 +32,7 @@ use crate::{
         relay::{self, Pace, Said},
     },
     proto::{
-        self, Complaint, Connection, Farewell, Filter, Greeter, Input, Leg, Opening, Protocol, RefusedLogin, Start,
-        smtp::Trace,
+        self, Complaint, Connection, Farewell, Filter, Greeter, Input, Leg, Opening, RefusedLogin, Start, smtp::Trace,
     },
     snapshot::Mail,
     tls::{Facts, ServerStream},
@@ -46,6 +41,11 @@ use crate::{
 /// A client that can be joined with its backend.
 struct Joined {
     client: Client,
+    link: Box<Link>,
+}
+
+/// What it is joined by.
+struct Link {
     backend: BackendStream,
     greeting: Vec<u8>,
     filter: Box<dyn Filter>,
@@ -54,27 +54,43 @@ struct Joined {
 
 /// The client's leg.
 enum Client {
-    Plain(TcpStream),
+    Plain(Box<TcpStream>),
     Tls(Box<ServerStream>),
 }
 
-/// Serves one client from accept to close. With `seat` it has to make room for others until it has come to its backend.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, mail: Arc<Mail>, world: Arc<World>, seat: Option<Seat>) {
+/// Serves one client from accept to close. With `seat` it has to make room for others until it has come to its backend; `held` is kept
+/// until it is over.
+///
+/// There is a future of this for each idle session. An async function would have its arguments in it twice.
+pub fn serve<Held>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    mail: Arc<Mail>,
+    world: Arc<World>,
+    admission: Option<Admission>,
+    seat: Option<Seat>,
+    held: Held,
+) -> impl Future<Output = ()> {
     let record = record(peer, &mail, &world);
     let mut stage = world.stages.of(record.session);
-    let mut visit = Visit { mail, world, record, login: Instant::now(), admission: None, hold: None };
-    visit.login += visit.mail.config.timeouts.login;
-    // Boxed, so that the many sessions that are past this point do not carry its size.
-    let joined = tokio::select! {
-        joined = Box::pin(visit.join(stream, &mut stage)) => joined,
-        () = displaced(seat.as_ref()) => Err(Ended(Outcome::Limited, "crowded-out")),
-    };
-    drop(seat);
-    match joined {
-        Ok(joined) => visit.relay(joined, &mut stage).await,
-        Err(ended) => visit.record.ended = ended,
+    let login = Instant::now() + mail.config.timeouts.login;
+    let mut visit = Visit { mail, world, record, login, admission, hold: None };
+    async move {
+        // Boxed, so that the many sessions that are past this point do not carry its size.
+        let joined = tokio::select! {
+            joined = Box::pin(visit.join(stream, &mut stage)) => joined,
+            () = displaced(seat.as_ref()) => Err(Ended(Outcome::Limited, "crowded-out")),
+        };
+        drop(seat);
+        match joined {
+            Ok(joined) => visit.relay(joined, &mut stage).await,
+            Err(ended) => visit.record.ended = ended,
+        }
+        visit.world.gate.judge(&visit.record, &visit.mail.config.protection);
+        // Its line in the log is written by then.
+        drop(visit);
+        drop(held);
     }
-    visit.world.gate.judge(&visit.record, &visit.mail.config.protection);
 }
 
 /// Ready when a session has to make room; never where it need not.
@@ -105,7 +121,7 @@ fn record(peer: SocketAddr, mail: &Mail, world: &World) -> Box<Record> {
 /// The size of an idle session's future, in bytes: what the relay needs, without its heap.
 #[must_use]
 pub fn size_of_future(mail: Arc<Mail>, world: Arc<World>, stream: TcpStream) -> usize {
-    size_of_val(&serve(stream, SocketAddr::from(([0; 4], 0)), mail, world, None))
+    size_of_val(&serve(stream, SocketAddr::from(([0; 4], 0)), mail, world, None, None, ()))
 }
 
 /// One client's way through mailward.
@@ -116,7 +132,7 @@ struct Visit {
     login: Instant,
     /// The session's place at its backend.
     hold: Option<Hold>,
-    /// That a client which came by a proxy is let in.
+    /// That the client is let in: one that came by a proxy once it is known who it is.
     admission: Option<Admission>,
     /// Dropped last: whoever reads its line in the log finds the place at the backend free.
     record: Box<Record>,
@@ -129,7 +145,8 @@ impl Visit {
         let config = &self.mail.config;
         let destination = proxied::destination(&mut stream, &config.proxies, &mut self.record).await?;
         let (proxies, protection) = (&config.proxies, &config.protection);
-        self.admission = self.world.gate.recognise(accepted, proxies, protection, &mut self.record)?;
+        let recognised = self.world.gate.recognise(accepted, proxies, protection, &mut self.record)?;
+        self.admission = self.admission.take().or(recognised);
         self.screen(&mut stream, stage).await?;
         let (client, start, input) = self.secure(stream, stage).await?;
         self.open(client, start, input, destination).await
@@ -153,11 +170,13 @@ impl Visit {
         stage: &mut watch::Receiver<Stage>,
     ) -> Result<(Client, Start, Vec<u8>), Ended> {
         match self.mail.config.tls.as_ref().map(|tls| tls.implicit) {
-            None => Ok((Client::Plain(stream), Start::Greeting, Vec::new())),
+            None => Ok((Client::Plain(Box::new(stream)), Start::Greeting, Vec::new())),
             Some(true) => Ok((Client::Tls(self.handshake(stream).await?), Start::Greeting, Vec::new())),
             Some(false) => match self.talk(&mut stream, stage).await {
                 Ok(Talked::StartTls) => Ok((Client::Tls(self.handshake(stream).await?), Start::Greeted, Vec::new())),
-                Ok(Talked::Plaintext(opening, input)) => Ok((Client::Plain(stream), Start::Opened(opening), input)),
+                Ok(Talked::Plaintext(opening, input)) => {
+                    Ok((Client::Plain(Box::new(stream)), Start::Opened(opening), input))
+                }
                 Err(ended) => {
                     close::close(&mut stream).await;
                     Err(ended)
@@ -242,7 +261,7 @@ impl Visit {
                 }
                 self.record.backend = format!("{}/{}", self.mail.backend.id(), hold.target());
                 self.hold = Some(hold);
-                return Ok(Joined { client, backend: stream, greeting, filter, input });
+                return Ok(Joined { client, link: Box::new(Link { backend: stream, greeting, filter, input }) });
             }
             Ok(Err(DialFault::Down)) => Ended(Outcome::BackendDown, ""),
             Ok(Err(DialFault::SpokeUnasked)) => Ended(Outcome::BackendLost, "backend-spoke-unasked"),
@@ -264,27 +283,20 @@ impl Visit {
     }
 
     async fn relay(&mut self, joined: Joined, stage: &mut watch::Receiver<Stage>) {
-        let Joined { client, backend, greeting, filter, input } = joined;
-        match client {
-            Client::Plain(mut client) => {
-                self.run(&mut client, backend, greeting, filter, input, stage).await;
-            }
-            Client::Tls(mut client) => {
-                self.run(&mut *client, backend, greeting, filter, input, stage).await;
-            }
+        match joined.client {
+            Client::Plain(mut client) => self.run(&mut *client, joined.link, stage).await,
+            Client::Tls(mut client) => self.run(&mut *client, joined.link, stage).await,
         }
     }
 
     async fn run<C: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         client: &mut C,
-        backend: BackendStream,
-        greeting: Vec<u8>,
-        filter: Box<dyn Filter>,
-        input: Vec<u8>,
+        link: Box<Link>,
         stage: &mut watch::Receiver<Stage>,
     ) {
-        let pace = self.pace();
+        let Link { backend, greeting, filter, input } = *link;
+        let pace = Pace { limits: &self.mail.pace, login: self.login };
         let said = Said { by_backend: greeting, by_client: input };
         let (gate, record, protection) = (&self.world.gate, &self.record, &self.mail.config.protection);
         let mut refused = |login: RefusedLogin| gate.refused_login(&login, record, protection);
@@ -298,29 +310,7 @@ impl Visit {
             Box::pin(close::close(client)).await;
         }
     }
-
-    fn pace(&self) -> Pace {
-        let (times, limits) = (&self.mail.config.timeouts, &self.mail.config.limits);
-        Pace {
-            command: times.command,
-            login: self.login,
-            idle: times.idle,
-            data_end: times.data_end,
-            half_close: times.half_close,
-            drain_silence: match self.mail.config.protocol {
-                Protocol::Imap | Protocol::ManageSieve => Some(DRAIN_SILENCE),
-                _ => None,
-            },
-            held: HELD + limits.line.max(limits.auth).max(limits.literal),
-        }
-    }
 }
-
-/// How long a logged-in session must be silent before a stopping mailward closes it (spec §5).
-const DRAIN_SILENCE: Duration = Duration::from_secs(1);
-
-/// What a filter may want to see beyond the longest line: a whole EHLO or CAPABILITY reply.
-const HELD: usize = 128 * 1024;
 
 /// The date and time in the form of RFC 5322 §3.3, from which HTTP's differs in the zone alone.
 pub(crate) fn date_and_time() -> String {
@@ -349,7 +339,7 @@ impl Client {
         let mut output = Vec::new();
         proto::refuse(settings, Farewell::BackendDown, &mut output);
         match self {
-            Self::Plain(mut stream) => close::say_last(&mut stream, &output).await,
+            Self::Plain(mut stream) => close::say_last(&mut *stream, &output).await,
             Self::Tls(mut stream) => close::say_last(&mut *stream, &output).await,
         }
     }

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use self::lane::{Lane, Sink};
-pub use self::pace::Pace;
+pub use self::pace::{Limits, Pace};
 use super::{Stage, close::LAST_WORDS};
 use crate::proto::{Complaint, Ending, Filter, Flow, RefusedLogin, Violation, Wire};
 
@@ -101,29 +101,33 @@ pub struct Said {
 }
 
 /// Relays until the session ends, and tells `refused` at once of each login that the backend refuses.
-pub async fn relay<C, B>(
-    client: &mut C,
+///
+/// The future is most of what an idle session is: it holds nothing twice, as the arguments of an async function would be.
+pub fn relay<'a, C, B>(
+    client: &'a mut C,
     backend: B,
     filter: Box<dyn Filter>,
     said: Said,
-    pace: Pace,
-    stage: &mut watch::Receiver<Stage>,
-    refused: &mut dyn FnMut(RefusedLogin),
-) -> Report
+    pace: Pace<'a>,
+    stage: &'a mut watch::Receiver<Stage>,
+    refused: &'a mut dyn FnMut(RefusedLogin),
+) -> impl Future<Output = Report> + use<'a, C, B>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let mut relay = Relay::new(client, backend, filter, said, pace, refused);
-    let mut clock = pin!(sleep_until(relay.deadline()));
-    loop {
-        relay.enter(*stage.borrow_and_update());
-        tokio::select! {
-            biased;
-            end = poll_fn(|cx| relay.poll(cx, clock.as_mut())) => return relay.report(end),
-            changed = stage.changed() => if changed.is_err() {
-                return relay.report(End::Drained);
-            },
+    async move {
+        let mut clock = pin!(sleep_until(relay.deadline()));
+        loop {
+            relay.enter(*stage.borrow_and_update());
+            tokio::select! {
+                biased;
+                end = poll_fn(|cx| relay.poll(cx, clock.as_mut())) => return relay.report(end),
+                changed = stage.changed() => if changed.is_err() {
+                    return relay.report(End::Drained);
+                },
+            }
         }
     }
 }
@@ -153,7 +157,7 @@ struct Relay<'a, C, B> {
     up: Lane,
     /// Backend to client.
     down: Lane,
-    pace: Pace,
+    pace: Pace<'a>,
     stage: Stage,
     /// Set once it is decided how the session ends, with the time by which the last words must be gone.
     ending: Option<(End, Instant)>,
@@ -178,7 +182,7 @@ where
         backend: B,
         filter: Box<dyn Filter>,
         said: Said,
-        pace: Pace,
+        pace: Pace<'a>,
         refused: &'a mut dyn FnMut(RefusedLogin),
     ) -> Self {
         let now = Instant::now();

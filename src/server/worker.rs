@@ -233,10 +233,10 @@ type Held = (Slot, Counted, Option<Admission>);
 /// Each kind of session is a task of its own size.
 fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held, seat: Option<Seat>) {
     match service {
-        Service::Mail(mail) => task::spawn_local(async move {
-            let _held = held;
-            session::serve(stream, peer, mail, world, seat).await;
-        }),
+        Service::Mail(mail) => {
+            let (slot, counted, admission) = held;
+            task::spawn_local(session::serve(stream, peer, mail, world, admission, seat, (slot, counted)))
+        }
         Service::Relay(relay) => task::spawn_local(async move {
             let _held = held;
             outbound::session::serve(stream, peer, relay, world).await;

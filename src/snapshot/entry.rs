@@ -13,8 +13,9 @@ use crate::{
         blocklist::Blocklist,
         occupancy::Occupancy,
     },
+    net::relay,
     outbound::Means,
-    proto::{self, smtp::egress},
+    proto::{self, Protocol, smtp::egress},
     tls::{self, CertStore, ServerSide},
 };
 
@@ -88,6 +89,8 @@ pub struct Mail {
     pub backend: Arc<Backend>,
     /// Where its clients must not stand.
     pub blocklist: Option<Arc<Blocklist>>,
+    /// How its sessions are relayed.
+    pub pace: relay::Limits,
 }
 
 /// A listener for mail that is to be carried to the servers of its recipients.
@@ -160,6 +163,7 @@ impl<'a> Parts<'a> {
             tls: self.tls(&listener.id, listener.tls.as_ref(), tls::applications(listener.protocol))?,
             backend: Arc::new(Backend::new(backend, settings, store, encryption, pool)),
             blocklist: listener.dnsbl.clone().map(|lists| Arc::new(Blocklist::new(lists))),
+            pace: pace(listener),
             config: listener.clone(),
         };
         Ok(self.entry(&listener.id, &listener.bind, listener.max_connections, Service::Mail(Arc::new(mail))))
@@ -233,4 +237,23 @@ const MOST_OWN: usize = 2;
 fn token(hostname: &str) -> String {
     let digest = digest(&SHA256, format!("mailward {hostname}").as_bytes());
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How long a logged-in session must be silent before a stopping mailward closes it (spec §5).
+const DRAIN_SILENCE: Duration = Duration::from_secs(1);
+
+/// What a filter may want to see beyond the longest line: a whole EHLO or CAPABILITY reply.
+const HELD: usize = 128 * 1024;
+
+fn pace(listener: &config::Listener) -> relay::Limits {
+    let (times, limits) = (&listener.timeouts, &listener.limits);
+    let drains_in_silence = matches!(listener.protocol, Protocol::Imap | Protocol::ManageSieve);
+    relay::Limits {
+        command: times.command,
+        idle: times.idle,
+        data_end: times.data_end,
+        half_close: times.half_close,
+        drain_silence: drains_in_silence.then_some(DRAIN_SILENCE),
+        held: HELD + limits.line.max(limits.auth).max(limits.literal),
+    }
 }

@@ -10,13 +10,20 @@ use tokio::{
 use super::{Relay, Stage};
 use crate::proto::Phase;
 
-/// How long each wait may take, and how much may be held.
+/// What holds for one session.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// A whole line, from the last reply.
-    pub command: Duration,
+pub struct Pace<'a> {
+    /// What holds for all of its kind.
+    pub limits: &'a Limits,
     /// When the login must be through.
     pub login: Instant,
+}
+
+/// How long each wait may take, and how much may be held.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A whole line, from the last reply.
+    pub command: Duration,
     /// Both directions silent.
     pub idle: Duration,
     /// The backend's answer to the end of a message.
@@ -48,18 +55,18 @@ where
     fn due(&self) -> Instant {
         let Some(filter) = &self.filter else { return self.last_activity + self.idle() };
         let due = match filter.phase() {
-            Phase::Command => self.last_reply + self.pace.command,
+            Phase::Command => self.last_reply + self.pace.limits.command,
             Phase::Transfer => self.last_activity + self.idle(),
-            Phase::DataEnd => self.last_activity + self.pace.data_end,
+            Phase::DataEnd => self.last_activity + self.pace.limits.data_end,
         };
         if filter.awaits_login() { due.min(self.pace.login) } else { due }
     }
 
     fn idle(&self) -> Duration {
         if self.up.source_ended || self.down.source_ended {
-            self.pace.half_close.min(self.pace.idle)
+            self.pace.limits.half_close.min(self.pace.limits.idle)
         } else {
-            self.pace.idle
+            self.pace.limits.idle
         }
     }
 
@@ -67,7 +74,7 @@ where
     fn leave(&self) -> Instant {
         // A side that has not taken yet what is due to it is in the middle of a transfer, however slow.
         let quiet = self.up.is_written() && self.down.is_written();
-        match (self.pace.drain_silence, &self.filter) {
+        match (self.pace.limits.drain_silence, &self.filter) {
             (Some(silence), None) if quiet => self.last_activity + silence,
             _ => self.due(),
         }
@@ -76,6 +83,6 @@ where
     /// Whether the session is closed because it was silent while mailward is stopping.
     pub(super) fn drains_by_silence(&self) -> bool {
         self.stage == Stage::Draining
-            && self.pace.drain_silence.is_some_and(|silence| self.last_activity + silence <= Instant::now())
+            && self.pace.limits.drain_silence.is_some_and(|silence| self.last_activity + silence <= Instant::now())
     }
 }

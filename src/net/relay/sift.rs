@@ -97,7 +97,7 @@ where
                 true
             }
         };
-        if flow == Flow::More && shown >= self.pace.held {
+        if flow == Flow::More && shown >= self.pace.limits.held {
             self.end(match way {
                 Way::Up => End::ClientViolation(Violation::LineTooLong),
                 Way::Down => End::BackendViolation(Violation::Backend),

@@ -134,7 +134,7 @@ pub(super) struct Records {
     /// How many records one key may seal.
     limit: u64,
     /// Makes the keys that follow. TLS 1.2 has none.
-    secrets: Option<Box<KernelConnection<ServerConnectionData>>>,
+    secrets: Option<KernelConnection<ServerConnectionData>>,
     message: Message,
     borne: Borne,
     /// The client has asked for our next key, which has to come before more data (RFC 8446 §4.6.3).
@@ -183,7 +183,7 @@ impl Records {
             from_client: Cipher::new(version, secrets.rx)?,
             to_client: Cipher::new(version, secrets.tx)?,
             limit,
-            secrets: (version == Version::Tls13).then(|| Box::new(connection)),
+            secrets: (version == Version::Tls13).then_some(connection),
             message: Message::default(),
             borne: Borne::default(),
             owes_key_update: false,

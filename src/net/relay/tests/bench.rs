@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::super::{Pace, Report, Said, relay};
+use super::super::{Limits, Pace, Report, Said, relay};
 use crate::{
     net::Stage,
     proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Violation, Wire},
@@ -24,17 +24,18 @@ pub(super) const LOGIN: Duration = Duration::from_secs(25);
 
 /// Each wait as long as no other, in seconds: for a line 10, idle 60, for the answer to a message 90, after a half-close
 /// 5, and silent for 1 to be drained.
-pub(super) fn pace() -> Pace {
-    Pace {
-        command: Duration::from_secs(10),
-        login: Instant::now() + LOGIN,
-        idle: Duration::from_secs(60),
-        data_end: Duration::from_secs(90),
-        half_close: Duration::from_secs(5),
-        drain_silence: Some(Duration::from_secs(1)),
-        held: 1000,
-    }
+pub(super) fn pace() -> Pace<'static> {
+    Pace { limits: &LIMITS, login: Instant::now() + LOGIN }
 }
+
+const LIMITS: Limits = Limits {
+    command: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+    data_end: Duration::from_secs(90),
+    half_close: Duration::from_secs(5),
+    drain_silence: Some(Duration::from_secs(1)),
+    held: 1000,
+};
 
 /// A filter that does what lines say, whichever side they come from: `drop` is used up, `echo WORDS` answered, `wait`
 /// waits for a line of the other side, `cut` cuts, `end` and `refuse` end, `phase NAME` passes and changes the clock,
