@@ -184,7 +184,7 @@ fn unmapped(network: IpNet) -> IpNet {
 }
 
 /// Whether `name` can be a host's: labels of letters, digits, '-' and '_', in all at most 253 bytes.
-pub(crate) fn is_host_name(name: &str) -> bool {
+pub fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(|label| is_label(label, |letter| letter.is_ascii_alphanumeric()))
 }
 

@@ -59,7 +59,7 @@ pub use error::{Position, Problem, Problems, Severity};
 pub use explain::explain;
 pub use file::keys;
 pub use host::Address;
-pub(crate) use host::is_host_name;
+pub use host::is_host_name;
 pub use identity::Identity;
 pub use load::{control, load, parse};
 pub use protection::{AutoBan, Protection};

@@ -1,6 +1,7 @@
-//! The same bytes of a client, in the same pieces, for plain rustls and for our records: the same data has to come out, and the same end.
+//! The same bytes of a client, in the same pieces, for plain rustls and for our records: the same data has to come out, and the same end, and
+//! where that is none or a good one, the same bytes go back.
 //!
-//! The inputs are made up by a generator that always makes up the same.
+//! Played by a test with inputs made up by a generator, and by a fuzzer with its own.
 
 mod pair;
 
@@ -18,6 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) use self::pair::server;
 pub(crate) use self::pair::{Client, Pair, SUITES};
 use super::stream::{ServerStream, Wire};
+
+/// What is written once the client has said all that it will, and what it wants to be told by then.
+const ANSWER: &[u8] = b"an answer";
 
 /// How a client's sending has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,8 @@ struct Script {
     is_stricter: bool,
     /// Ours may pass over something that rustls refuses: what a ClientHello is about that is refused anyway.
     is_looser: bool,
+    /// KeyUpdates since there was data.
+    key_updates: usize,
 }
 
 /// Numbers taken from the front of an input; 0 where that is used up.
@@ -107,7 +113,8 @@ impl Input<'_> {
 
 impl Script {
     fn write(input: &mut Input<'_>, client: &mut Client, hello: &[u8]) -> Self {
-        let mut script = Self { bytes: Vec::new(), records: Vec::new(), is_stricter: false, is_looser: false };
+        let mut script =
+            Self { bytes: Vec::new(), records: Vec::new(), is_stricter: false, is_looser: false, key_updates: 0 };
         while !input.0.is_empty() && script.bytes.len() < 200_000 {
             script.step(input, client, hello);
         }
@@ -119,25 +126,32 @@ impl Script {
         self.bytes.extend_from_slice(record);
     }
 
+    fn push_data(&mut self, client: &mut Client, data: &[u8], padding: usize) {
+        if !data.is_empty() {
+            self.key_updates = 0;
+        }
+        self.push(&client.record(23, data, padding));
+    }
+
     /// One thing that a client may do.
     fn step(&mut self, input: &mut Input<'_>, client: &mut Client, hello: &[u8]) {
         match input.next() % 13 {
             0 => {
                 let length = input.next();
-                self.push(&client.record(23, &vec![b'a'; length], 0));
+                self.push_data(client, &vec![b'a'; length], 0);
             }
             1 => {
                 let length = 16_300 + input.next();
-                self.push(&client.record(23, &vec![b'b'; length], 0));
+                self.push_data(client, &vec![b'b'; length], 0);
             }
             2 => {
                 for _ in 0..input.next() % 40 {
-                    self.push(&client.record(23, b"", 0));
+                    self.push_data(client, b"", 0);
                 }
             }
             3 => {
                 let padding = input.next() * 70;
-                self.push(&client.record(23, b"padded", padding));
+                self.push_data(client, b"padded", padding);
             }
             4 => {
                 let alert = [input.next() % 4, input.next()].map(|byte| u8::try_from(byte).unwrap_or_default());
@@ -192,7 +206,9 @@ impl Script {
         if !back.is_empty() {
             self.push(&client.record(22, back, 0));
         }
-        self.is_stricter |= front.is_empty() || !client.is_tls13;
+        self.key_updates += 1;
+        // rustls counts them anew behind an empty record too.
+        self.is_stricter |= front.is_empty() || !client.is_tls13 || self.key_updates > 32;
         self.is_looser |= !client.is_tls13;
         if client.is_tls13 {
             client.next_key();
@@ -232,8 +248,9 @@ pub(crate) fn play(data: &[u8]) -> bool {
     let script = Script::write(&mut input, &mut pair.client, &pair.hello);
     let pieces = script.pieces(seed);
     let (theirs, their_end) = theirs(&mut pair.plain, &pieces);
-    let pipe = Pipe { pieces, room: usize::MAX, ..Pipe::default() };
-    let (ours, our_end) = ours(ServerStream::new(pipe, pair.records, Vec::new(), Vec::new()), room);
+    let mut pipe = Pipe { pieces, room: usize::MAX, ..Pipe::default() };
+    let mut stream = ServerStream::new(&mut pipe, pair.records, Vec::new(), Vec::new());
+    let (ours, our_end) = ours(&mut stream, room);
     let is_same = ours == theirs && our_end == their_end;
     let stricter = script.is_stricter && our_end == End::Fault && theirs.starts_with(&ours);
     let looser = script.is_looser && their_end == End::Fault && ours.starts_with(&theirs);
@@ -243,6 +260,10 @@ pub(crate) fn play(data: &[u8]) -> bool {
         ours.len(),
         theirs.len()
     );
+    if is_same && our_end != End::Fault {
+        answer(&mut stream);
+        assert!(pipe.sent == their_answer(&mut pair.plain), "other words behind {our_end:?}");
+    }
     is_same
 }
 
@@ -265,12 +286,31 @@ fn theirs(connection: &mut ServerConnection, pieces: &VecDeque<Vec<u8>>) -> (Vec
     (data, End::Open)
 }
 
-fn ours(mut stream: ServerStream<Pipe>, room: usize) -> (Vec<u8>, End) {
+/// What rustls says on the way and then, with some data and the end.
+fn their_answer(connection: &mut ServerConnection) -> Vec<u8> {
+    io::Write::write_all(&mut connection.writer(), ANSWER).expect("there is room");
+    connection.send_close_notify();
+    let mut said = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut said).expect("memory");
+    }
+    said
+}
+
+/// The same of ours.
+fn answer(stream: &mut ServerStream<&mut Pipe>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let written = Pin::new(&mut *stream).poll_write(&mut cx, ANSWER);
+    assert!(matches!(written, Poll::Ready(Ok(count)) if count == ANSWER.len()), "{written:?}");
+    assert!(Pin::new(stream).poll_shutdown(&mut cx).is_ready());
+}
+
+fn ours(stream: &mut ServerStream<&mut Pipe>, room: usize) -> (Vec<u8>, End) {
     let (mut data, mut buffer) = (Vec::new(), vec![0; room]);
     let mut cx = Context::from_waker(Waker::noop());
     loop {
         let mut into = ReadBuf::new(&mut buffer);
-        match Pin::new(&mut stream).poll_read(&mut cx, &mut into) {
+        match Pin::new(&mut *stream).poll_read(&mut cx, &mut into) {
             Poll::Pending => return (data, End::Open),
             Poll::Ready(Err(_)) => return (data, End::Fault),
             Poll::Ready(Ok(())) if into.filled().is_empty() => return (data, End::Closed),
@@ -283,7 +323,7 @@ fn ours(mut stream: ServerStream<Pipe>, room: usize) -> (Vec<u8>, End) {
 mod tests {
     use super::play;
 
-    /// So many inputs.
+    /// So many inputs; the fuzzer plays more.
     const INPUTS: u64 = 2_000;
 
     #[test]

@@ -10,10 +10,6 @@ pub mod policy;
 #[path = "../../../src/proto/mod.rs"]
 pub mod proto;
 
-#[path = "../../../src/tls/hello.rs"]
-#[allow(dead_code, reason = "the target looks at one thing in it")]
-pub mod hello;
-
 #[path = "../../support/machines.rs"]
 #[allow(dead_code, reason = "the transcript tests need more of it")]
 mod machines;
@@ -29,3 +25,5 @@ pub mod play;
 pub mod script;
 pub mod seeds;
 pub mod strict_smtp;
+#[cfg(feature = "tls")]
+pub mod tls;

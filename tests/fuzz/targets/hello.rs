@@ -1,7 +1,7 @@
 //! The beginning of a ClientHello: whatever it is, it has one of the names of a version, or none.
 #![no_main]
 
-use mailward::hello::offered_version;
+use mailward::tls::offered_version;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let known = ["", "SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
