@@ -14,7 +14,12 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{ACME_TLS, Facts, ServerSide, ServerStream, Unverified, hello::Hello, record::Records, stream::Wire};
+use super::{
+    ACME_TLS, Facts, ServerSide, ServerStream, Unverified,
+    hello::Hello,
+    record::{HEADER, Records},
+    stream::Wire,
+};
 
 /// How much a client may send of messages that are not whole yet: its certificates are the longest.
 const HELD: usize = 1 << 16;
@@ -155,7 +160,8 @@ impl Handshake {
     fn show_more(&mut self) -> bool {
         let before = self.shown;
         let rest = &self.received[self.whole..];
-        let record = rest.first_chunk().map(|&[_, _, _, high, low]| 5 + usize::from(u16::from_be_bytes([high, low])));
+        let record =
+            rest.first_chunk().map(|&[_, _, _, high, low]| HEADER + usize::from(u16::from_be_bytes([high, low])));
         self.shown = match record.filter(|record| *record <= rest.len()) {
             Some(record) => {
                 self.whole += record;
@@ -271,7 +277,7 @@ mod tests {
             let mut shaking = Handshake::new(server(SUITES[0]), Vec::new()).unwrap();
             let error = shaking.complete(&mut pipe).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-            assert_eq!(pipe.sent[5..], [2, alert], "{said:?}");
+            assert_eq!(pipe.sent[HEADER..], [2, alert], "{said:?}");
         }
     }
 

@@ -4,15 +4,15 @@
 
 use std::borrow::Cow;
 
-/// The header in front of each record, and in front of each handshake message.
-const RECORD: usize = 5;
+use super::record::{CONTENT, HANDSHAKE, HEADER};
+
+/// The header in front of each handshake message.
 const MESSAGE: usize = 4;
 
 /// The longest of each that rustls lets pass.
-const LONGEST_RECORD: usize = (1 << 14) + 2048;
+const LONGEST_RECORD: usize = CONTENT + 2048;
 const LONGEST_MESSAGE: usize = 0xffff;
 
-const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 
 // Extensions (RFC 6066 §3, RFC 7301 §3.1, RFC 8446 §4.2.1).
@@ -63,7 +63,7 @@ impl<'a> Hello<'a> {
             (None, Some(message)) => {
                 message.len() < MESSAGE && message.first().is_none_or(|kind| *kind == CLIENT_HELLO)
             }
-            (None, None) => bytes.len() < RECORD && [HANDSHAKE, 3].starts_with(&bytes[..bytes.len().min(2)]),
+            (None, None) => bytes.len() < HEADER && [HANDSHAKE, 3].starts_with(&bytes[..bytes.len().min(2)]),
         }
     }
 
@@ -150,7 +150,7 @@ fn first_message(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// What is there of the first record's content, and what follows on it. `None` where it is none of a handshake.
 fn fragment(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&[HANDSHAKE, 3, _, high, low], rest) = bytes.split_first_chunk::<RECORD>()? else { return None };
+    let (&[HANDSHAKE, 3, _, high, low], rest) = bytes.split_first_chunk::<HEADER>()? else { return None };
     let length = usize::from(u16::from_be_bytes([high, low]));
     (length <= LONGEST_RECORD).then(|| rest.split_at(length.min(rest.len())))
 }
@@ -202,7 +202,7 @@ mod tests {
 
     /// The same message, in records of so many bytes.
     fn split(hello: &[u8], size: usize) -> Vec<u8> {
-        let records = hello[RECORD..].chunks(size).map(|part| {
+        let records = hello[HEADER..].chunks(size).map(|part| {
             let length = u16::try_from(part.len()).unwrap().to_be_bytes();
             [&[HANDSHAKE, 3, 1, length[0], length[1]], part].concat()
         });

@@ -25,7 +25,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::super::record::Records;
+use super::super::record::{HEADER, Records};
 
 /// Every suite there are records for.
 pub(crate) const SUITES: [SupportedCipherSuite; 6] = [
@@ -78,7 +78,7 @@ impl Pair {
         }
         let (secrets, connection) = ours.dangerous_into_kernel_connection().expect("its keys");
         let records = Records::new(secrets, connection).expect("a suite of ours");
-        let hello = flights[0][5..].to_vec();
+        let hello = flights[0][HEADER..].to_vec();
         Self { client: Client::new(client, suite), plain, records, hello, flights }
     }
 }
@@ -224,7 +224,7 @@ impl Client {
     /// The types and contents of the server's records. A KeyUpdate among them is followed.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut records = Vec::new();
-        while let Some((header, rest)) = bytes.split_first_chunk::<5>() {
+        while let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() {
             let (body, rest) = rest.split_at(usize::from(u16::from_be_bytes([header[3], header[4]])));
             bytes = rest;
             let (kind, content) = self.open(*header, body);
@@ -237,7 +237,7 @@ impl Client {
         records
     }
 
-    fn open(&mut self, header: [u8; 5], body: &[u8]) -> (u8, Vec<u8>) {
+    fn open(&mut self, header: [u8; HEADER], body: &[u8]) -> (u8, Vec<u8>) {
         let key = &mut self.from_server;
         let mut nonce = key.nonce();
         let body = if self.has_explicit_nonce {

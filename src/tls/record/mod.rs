@@ -26,7 +26,7 @@ use self::{
 };
 
 /// The type, version and length in front of each record.
-const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 
 /// The most content of a record (RFC 8446 §5.1, RFC 5246 §6.2.1).
 pub(super) const CONTENT: usize = 1 << 14;
@@ -39,7 +39,7 @@ const ASIDE: usize = 5 + OVERHEAD + 1;
 
 // Content types (RFC 8446 §5.1).
 const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
+pub(super) const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
 // Alert levels (RFC 5246 §7.2).
