@@ -481,6 +481,36 @@ fn s_client_starts_tls_in_every_protocol() {
 }
 
 #[test]
+fn s_client_changes_its_keys_and_asks_for_ours() {
+    let World { gateway, .. } = &world("");
+    let mut client = SClient::at(&gateway.implicit("imaps"), "imap").version("-tls1_3").typed();
+    let mut until = |said: &str, awaited: &str| {
+        if !said.is_empty() {
+            client.say(said);
+        }
+        let mut updates = 0;
+        loop {
+            let line = client.line();
+            updates += usize::from(line.starts_with("<<< ") && line.ends_with(", KeyUpdate"));
+            if line.contains(awaited) {
+                return updates;
+            }
+        }
+    };
+    assert_eq!(until("", "* OK "), 0);
+    assert_eq!(until(&format!("a1 LOGIN user1 \"{PASSWORD}\""), "a1 OK"), 0);
+    // `K` asks for an update in return, and `k` does not.
+    for (round, order) in ["K", "k", "K", "K", "k"].into_iter().enumerate() {
+        // It is answered once more has to be said.
+        until(order, ">>> TLS 1.3, Handshake [length 0005], KeyUpdate");
+        assert_eq!(until(&format!("b{round} NOOP"), &format!("b{round} OK")), usize::from(order == "K"));
+        assert_eq!(until(&format!("c{round} SELECT INBOX"), &format!("c{round} OK")), 0);
+    }
+    assert_eq!(until("d1 LOGOUT", "d1 OK"), 0);
+    named(gateway, "imaps", "user1");
+}
+
+#[test]
 fn the_usual_programs_read_and_write_in_every_way() {
     let World { dovecot, gateway, .. } = &world("");
     let sent = message("usual", 30_000);

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::target::{Security, Target};
-use crate::support::{Ran, run};
+use crate::support::{Ran, Running, run, start};
 
 /// An `openssl s_client` command in the making.
 #[derive(Debug)]
@@ -99,10 +99,22 @@ impl SClient {
         Handshake { report: run(&self.arguments(&["-ign_eof"]).command(), bytes).succeeds().all() }
     }
 
+    /// Connects and waits for lines to send, ended by CRLF, with all handshake messages among what it prints. A line that begins with `K`,
+    /// `k` or `R` is an order to s_client itself, with all that it reads at once.
+    pub fn typed(self) -> Running {
+        start(self.connecting().args(["-crlf", "-msg"]))
+    }
+
     fn command(&self) -> Command {
+        let mut command = self.connecting();
+        command.arg("-nocommands");
+        command
+    }
+
+    fn connecting(&self) -> Command {
         let Target { address, security, name, .. } = &self.target;
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-connect", &address.to_string(), "-nocommands"]);
+        command.args(["s_client", "-connect", &address.to_string()]);
         match security {
             Security::StartTls => drop(command.args(["-starttls", &self.protocol, "-name", "client.example.net"])),
             Security::Implicit => {}
