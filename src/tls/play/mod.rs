@@ -15,9 +15,9 @@ use std::{
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[cfg(test)]
-pub(crate) use self::pair::server;
 pub(crate) use self::pair::{Client, Pair, SUITES};
+#[cfg(test)]
+pub(crate) use self::pair::{TakesAll, server};
 use super::stream::{ServerStream, Wire};
 
 /// What is written once the client has said all that it will, and what it wants to be told by then.
@@ -82,6 +82,7 @@ impl AsyncWrite for Pipe {
 }
 
 impl Wire for Pipe {}
+impl Wire for &mut Pipe {}
 
 /// What a client sends.
 struct Script {
