@@ -17,7 +17,7 @@ use support::{Gateway, eventually_within, figure, idle, plain, size};
 use tokio::sync::Semaphore;
 
 /// What the future of a session may have at most, in bytes.
-const FUTURE: usize = 2_048;
+const FUTURE: usize = 1_160;
 
 /// What an idle session may cost at most in the debug build, in bytes: two sockets' tasks, a TLS connection, its record.
 const IDLE: u64 = 40_000;
