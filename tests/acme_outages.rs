@@ -8,10 +8,11 @@ mod support;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
-use support::{Fault, Front, Gateway, GatewayBuilder, NAME, Pebble, Resource, Talk, eventually};
+use support::{Fault, Front, Gateway, GatewayBuilder, NAME, Pebble, Resource, Talk, eventually, run};
 
 /// Every time.
 const ALWAYS: usize = usize::MAX;
@@ -167,14 +168,14 @@ fn a_challenge_that_is_refused_is_told_with_the_authoritys_reason() {
 #[test]
 fn a_clock_that_is_behind() {
     let pebble = Pebble::builder().hurried().start();
-    let gateway = at_another_time(Gateway::imaps_from(&pebble), "-400d").seed("main", |_| {}).start();
+    let gateway = at_another_time(Gateway::imaps_from(&pebble), -400).seed("main", |_| {}).start();
     renewal_fails(&gateway, "clock");
 }
 
 #[test]
 fn a_clock_that_is_ahead_makes_no_order_after_order() {
     let pebble = Pebble::builder().hurried().validity(Duration::from_secs(24 * 60 * 60)).start();
-    let gateway = at_another_time(Gateway::imaps_from(&pebble), "+30d").start();
+    let gateway = at_another_time(Gateway::imaps_from(&pebble), 30).start();
     let shown = gateway.shows("imaps", &pebble.roots(0));
     gateway.log_line("a word about the clock", |line| line["level"] == "WARN" && line.to_string().contains("clock"));
     // What was issued looks as if it had ended long ago.
@@ -184,19 +185,14 @@ fn a_clock_that_is_ahead_makes_no_order_after_order() {
     assert_eq!((gateway.shown("imaps", &pebble.roots(0)), pebble.orders()), (Some(shown), 1), "{}", gateway.certs());
 }
 
-/// A gateway whose clock is wrong by so much, as `faketime` writes it.
-fn at_another_time(builder: GatewayBuilder, offset: &str) -> GatewayBuilder {
-    let library = fs::read_dir("/usr/lib").expect("/usr/lib").flatten().find_map(|folder| {
-        let library = folder.path().join("faketime/libfaketimeMT.so.1");
-        library.exists().then_some(library)
-    });
-    let library = library.expect("libfaketime is missing; tests/run installs it");
-    builder
-        .environment("LD_PRELOAD", &library.display().to_string())
-        .environment("FAKETIME", offset)
-        // Waits are as long as they were, and files as old.
-        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .environment("NO_FAKE_STAT", "1")
+/// A gateway whose clock is wrong by so many days.
+fn at_another_time(builder: GatewayBuilder, days: i64) -> GatewayBuilder {
+    let library = builder.scratch().join("clock.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/clock.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", &format!("-DSECONDS=({days} * 86400L)"), "-o"]).args([&library, &source]);
+    run(&compiler, b"").succeeds();
+    builder.environment("LD_PRELOAD", &library.display().to_string())
 }
 
 #[test]
