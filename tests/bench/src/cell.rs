@@ -26,8 +26,8 @@ type Values = Vec<Option<f64>>;
 /// How long it takes to see that a proxy could not start.
 const FALSE_START: Duration = Duration::from_secs(2);
 
-/// How long after the end of all sessions memory is looked at.
-const AFTERWARDS: Duration = Duration::from_secs(2);
+/// How long sessions are silent, or over, before memory is looked at.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The download after which sessions idle again.
 const FETCH: usize = 256 * 1024;
@@ -54,6 +54,12 @@ struct Served {
 impl Served {
     fn cpu(&self) -> Option<Duration> {
         self.proxy.as_ref().map(Supervised::cpu)
+    }
+
+    /// In bytes, once nothing has happened for a while.
+    async fn memory_in_silence(&self) -> f64 {
+        sleep(SILENCE).await;
+        self.memory()
     }
 
     fn memory(&self) -> f64 {
@@ -161,14 +167,13 @@ impl Cell<'_> {
         let before = self.warm_memory(&served).await?;
         let each = |memory: f64| (memory - before) / float(count as u64);
         let mut clients = self.clients(&served, count, false).await?;
-        let after_tls = served.memory();
+        let after_tls = served.memory_in_silence().await;
         shown(load::log_in(&served.door, &mut clients).await)?;
-        let after_login = served.memory();
+        let after_login = served.memory_in_silence().await;
         shown(load::fetch_each(&mut clients, FETCH).await)?;
-        let after_fetch = served.memory();
+        let after_fetch = served.memory_in_silence().await;
         self.leave(clients, 0).await?;
-        sleep(AFTERWARDS).await;
-        let kept = (served.memory() - before) / (after_fetch.max(after_login) - before) * 100.0;
+        let kept = (served.memory_in_silence().await - before) / (after_fetch.max(after_login) - before) * 100.0;
         Ok([process / 1e6, each(after_tls), each(after_login), each(after_fetch), kept].map(Some).into())
     }
 
@@ -177,7 +182,7 @@ impl Cell<'_> {
         let served = self.start(None).await?;
         let before = self.warm_memory(&served).await?;
         let clients = self.clients(&served, count, true).await?;
-        let each = (served.memory() - before) / float(count as u64);
+        let each = (served.memory_in_silence().await - before) / float(count as u64);
         let idling = self.bench.sizes.idling;
         let idle = async {
             sleep(idling).await;
@@ -192,7 +197,7 @@ impl Cell<'_> {
     async fn warm_memory(&self, served: &Served) -> Result<f64, String> {
         let clients = self.clients(served, LANES, true).await?;
         self.leave(clients, 0).await?;
-        Ok(served.memory())
+        Ok(served.memory_in_silence().await)
     }
 
     async fn held(&self) -> Result<Values, String> {
