@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How often certificate files are looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// How long sessions have for their last words when the time for draining is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
