@@ -11,10 +11,13 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// How long memory that nobody uses is kept for who may want it next, in milliseconds. jemalloc's own is ten seconds.
-const KEPT: isize = 1_000;
+const KEPT: isize = 250;
 
 /// What threads to come allocate from, and what this one does, which is to be the only one yet.
 const ARENAS: [&str; 2] = ["arenas.dirty_decay_ms\0", "arena.0.dirty_decay_ms\0"];
+
+/// Whether this thread keeps blocks at hand, for which it then need not ask anybody.
+const AT_HAND: &str = "thread.tcache.enabled\0";
 
 /// Has memory given back that was not used for [`KEPT`]. To be called before there are other threads.
 pub(crate) fn settle() {
@@ -25,5 +28,13 @@ pub(crate) fn settle() {
     // On musl jemalloc's thread is known not to work. There memory goes back only while some is asked for.
     if cfg!(not(target_env = "musl")) {
         let _ = background_thread::write(true);
+    }
+}
+
+/// Gives back the blocks that this thread keeps at hand: a few hundred of each size, and each may be the last of many pages.
+pub(crate) fn give_back() {
+    // Where it is not done, they stay, and that is all.
+    for keeps in [false, true] {
+        let _ = AT_HAND.name().write(keeps);
     }
 }

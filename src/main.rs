@@ -213,7 +213,7 @@ fn serve(path: PathBuf, take_over: bool) -> ExitCode {
             "running as root, which is not needed: give the program CAP_NET_BIND_SERVICE and an account of its own"
         );
     }
-    match Server::start(&path, take_over) {
+    match Server::start(&path, take_over, allocator::give_back) {
         Ok(server) => {
             print(&welcome::text(&server.snapshot().config, |listener| server.addresses(listener)));
             if server.wait() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

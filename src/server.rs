@@ -101,6 +101,8 @@ struct Shared {
     snapshot: ArcSwap<Snapshot>,
     world: Arc<World>,
     tally: Arc<Tally>,
+    /// Has a thread give back the memory that it keeps at hand.
+    give_back: fn(),
 }
 
 /// How many connections are being served, refusals included.
@@ -156,11 +158,12 @@ pub struct Server {
 impl Server {
     /// Loads the configuration, takes or opens every socket and serves. SIGHUP reloads, SIGUSR2 hands over
     /// to a new process, SIGTERM and SIGINT stop. Sockets may be a service manager's; with `take_over` they are those of
-    /// the process that waits at the standard input.
+    /// the process that waits at the standard input. With `give_back` a thread gives back the memory that it keeps at hand; it is
+    /// called by each worker when sessions have come or gone.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub fn start(path: &Path, take_over: bool) -> Result<Self, StartError> {
+    pub fn start(path: &Path, take_over: bool, give_back: fn()) -> Result<Self, StartError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         // Watched before anything else is done: until then SIGHUP and SIGTERM would end the process as they stand.
         let signals = {
@@ -185,7 +188,12 @@ impl Server {
         let state = built.snapshot.config.server.state.clone();
         world.gate.bans.load(&state);
         runtime.spawn(world.gate.bans.clone().keep(state.clone()));
-        let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(built.snapshot), world, tally: Arc::default() });
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(built.snapshot),
+            world,
+            tally: Arc::default(),
+            give_back,
+        });
         let snapshot = shared.snapshot.load_full();
         let count = snapshot.config.server.workers;
         let sockets = open(snapshot.binds(), count, &HashSet::new(), inherited)?;

@@ -16,7 +16,10 @@ use tokio::{
     task::{self, JoinHandle},
 };
 
-use super::{Counted, Shared, beat::Beat};
+use super::{
+    Counted, Shared,
+    beat::{Beat, Kept},
+};
 use crate::{
     http,
     inbound::{
@@ -119,8 +122,8 @@ fn work(tasks: mpsc::UnboundedReceiver<Task>, shared: Arc<Shared>, ready: &SyncS
 async fn obey(mut tasks: mpsc::UnboundedReceiver<Task>, shared: Arc<Shared>) {
     let mut open: HashMap<Bind, Vec<Open>> = HashMap::new();
     let beat = Rc::new(Beat::default());
-    let kept = beat.clone();
-    task::spawn_local(async move { kept.run().await });
+    let (beating, give_back) = (beat.clone(), shared.give_back);
+    task::spawn_local(async move { beating.run(give_back).await });
     while let Some(task) = tasks.recv().await {
         match task {
             Task::Listen(bind, socket) => {
@@ -174,13 +177,12 @@ async fn accept(
             biased;
             _ = &mut stopped => break,
             (stream, peer) = next(&mut acceptor, &mut entry, &bind, &shared) => {
-                beat.keep();
-                admit(&entry, stream, peer, &shared);
+                admit(&entry, stream, peer, &shared, &beat);
             }
         }
     }
     for (stream, peer) in acceptor.queued() {
-        admit(&entry, stream, peer, &shared);
+        admit(&entry, stream, peer, &shared, &beat);
     }
 }
 
@@ -208,8 +210,9 @@ fn renew(entry: &mut Arc<Entry>, bind: &Bind, shared: &Shared) {
     }
 }
 
-fn admit(entry: &Entry, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let (service, world, counted) = (entry.service.clone(), shared.world.clone(), shared.tally.enter());
+fn admit(entry: &Entry, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, beat: &Rc<Beat>) {
+    let (service, world) = (entry.service.clone(), shared.world.clone());
+    let counted = (shared.tally.enter(), beat.keep());
     let admission = match world.gate.admit(peer, entry.proxies(), entry.protection()) {
         Ok(admission) => admission,
         Err(Refused { reason, is_told }) => {
@@ -228,7 +231,7 @@ fn admit(entry: &Entry, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared
 }
 
 /// What a session holds for as long as it lasts.
-type Held = (Slot, Counted, Option<Admission>);
+type Held = (Slot, (Counted, Kept), Option<Admission>);
 
 /// Each kind of session is a task of its own size.
 fn serve(service: Service, stream: TcpStream, peer: SocketAddr, world: Arc<World>, held: Held, seat: Option<Seat>) {
@@ -253,7 +256,7 @@ fn refuse(
     stream: TcpStream,
     peer: SocketAddr,
     world: Arc<World>,
-    held: (Slot, Counted),
+    held: (Slot, (Counted, Kept)),
     reason: &'static str,
 ) {
     match service {
