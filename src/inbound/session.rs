@@ -7,7 +7,6 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
     time::{Instant, timeout_at},
@@ -56,6 +55,12 @@ struct Link {
 enum Client {
     Plain(Box<TcpStream>),
     Tls(Box<ServerStream>),
+}
+
+impl relay::Side for ServerStream {
+    fn rest(&mut self) {
+        Self::rest(self);
+    }
 }
 
 /// Serves one client from accept to close. With `seat` it has to make room for others until it has come to its backend; `held` is kept
@@ -289,12 +294,7 @@ impl Visit {
         }
     }
 
-    async fn run<C: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        client: &mut C,
-        link: Box<Link>,
-        stage: &mut watch::Receiver<Stage>,
-    ) {
+    async fn run<C: relay::Side>(&mut self, client: &mut C, link: Box<Link>, stage: &mut watch::Receiver<Stage>) {
         let Link { backend, greeting, filter, input } = *link;
         let pace = Pace { limits: &self.mail.pace, login: self.login };
         let said = Said { by_backend: greeting, by_client: input };

@@ -17,11 +17,12 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
+    net::TcpStream,
     sync::watch,
     time::{Instant, Sleep, sleep_until},
 };
@@ -38,6 +39,16 @@ const SCRATCH: usize = 64 * 1024 + 16;
 thread_local! {
     static LENT: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
+
+/// The client's side of a relay.
+pub trait Side: AsyncRead + AsyncWrite + Unpin {
+    /// Gives back what it can do without until it is used again: it was silent for a while, and may be for hours.
+    fn rest(&mut self) {}
+}
+
+impl Side for TcpStream {}
+
+impl Side for DuplexStream {}
 
 /// How a relayed session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,20 +124,31 @@ pub fn relay<'a, C, B>(
     refused: &'a mut dyn FnMut(RefusedLogin),
 ) -> impl Future<Output = Report> + use<'a, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Side,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let mut relay = Relay::new(client, backend, filter, said, pace, refused);
     async move {
-        let mut clock = pin!(sleep_until(relay.deadline()));
+        let mut clock = pin!(sleep_until(relay.alarm()));
         loop {
             relay.enter(*stage.borrow_and_update());
-            tokio::select! {
-                biased;
-                end = poll_fn(|cx| relay.poll(cx, clock.as_mut())) => return relay.report(end),
-                changed = stage.changed() => if changed.is_err() {
-                    return relay.report(End::Drained);
-                },
+            let seen = stage.clone();
+            let mut changed = pin!(stage.changed());
+            // Nobody was told of it yet.
+            relay.waker = None;
+            let end = poll_fn(|cx| {
+                let is_known = relay.is_known(cx);
+                if let Poll::Ready(end) = relay.poll(cx, clock.as_mut(), is_known) {
+                    return Poll::Ready(Some(end));
+                }
+                // As long as it knows whom to wake, to ask whether it would have done so costs less than to poll it.
+                if is_known && seen.has_changed().is_ok_and(|has_changed| !has_changed) {
+                    return Poll::Pending;
+                }
+                changed.as_mut().poll(cx).map(|changed| changed.is_err().then_some(End::Drained))
+            });
+            if let Some(end) = end.await {
+                return relay.report(end);
             }
         }
     }
@@ -165,7 +187,11 @@ struct Relay<'a, C, B> {
     lost: Option<End>,
     /// The time, once it was asked for since the session was woken: the clock is read once for all that moves then.
     now: Option<Instant>,
+    /// Whom the clock and the stage wake.
+    waker: Option<Waker>,
     last_activity: Instant,
+    /// The client's side was told to rest since then.
+    rests: bool,
     last_reply: Instant,
     user: Option<Box<str>>,
     complaint: Option<Complaint>,
@@ -174,7 +200,7 @@ struct Relay<'a, C, B> {
 
 impl<'a, C, B> Relay<'a, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Side,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     fn new(
@@ -197,7 +223,9 @@ where
             ending: None,
             lost: None,
             now: None,
+            waker: None,
             last_activity: now,
+            rests: false,
             last_reply: now,
             user: None,
             complaint: None,
@@ -232,8 +260,17 @@ where
         }
     }
 
-    /// Moves what can be moved; ready when the session is over.
-    fn poll(&mut self, cx: &mut Context<'_>, mut clock: Pin<&mut Sleep>) -> Poll<End> {
+    /// Whether it is known already who is to be woken, and learns that.
+    fn is_known(&mut self, cx: &Context<'_>) -> bool {
+        let is_known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !is_known {
+            self.waker = Some(cx.waker().clone());
+        }
+        is_known
+    }
+
+    /// Moves what can be moved; ready when the session is over. `is_known` says that the clock knows whom to wake.
+    fn poll(&mut self, cx: &mut Context<'_>, mut clock: Pin<&mut Sleep>, is_known: bool) -> Poll<End> {
         self.now = None;
         LENT.with_borrow_mut(|scratch| self.pump_both(cx, scratch));
         if self.stage == Stage::Draining {
@@ -245,20 +282,25 @@ where
                 self.part(cx, end);
                 return Poll::Ready(end);
             }
-            let deadline = self.deadline();
-            // A later deadline is noticed when the clock rings for the earlier one: setting it costs more.
-            if deadline < clock.deadline() {
-                clock.as_mut().reset(deadline);
+            let alarm = self.alarm();
+            // A later alarm is noticed when the clock rings for the earlier one: setting it costs more.
+            if alarm < clock.deadline() {
+                clock.as_mut().reset(alarm);
+            } else if is_known && self.now.is_some_and(|now| now < clock.deadline()) {
+                return Poll::Pending;
             }
             if clock.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if deadline <= Instant::now() {
+            let now = Instant::now();
+            if self.deadline() <= now {
                 self.time_out();
                 self.pump_both(cx, &mut []);
+            } else if alarm <= now {
+                self.client.rest();
+                self.rests = true;
             }
-            let next = self.deadline();
-            clock.as_mut().reset(next);
+            clock.as_mut().reset(self.alarm());
         }
     }
 
@@ -267,9 +309,15 @@ where
         self.pump(Way::Up, cx, scratch);
         // What moves one way is all that may let something move the other way.
         let mut way = Way::Down;
-        while self.pump(way, cx, scratch) {
+        while self.pump(way, cx, scratch) && !self.only_awaits(way.back()) {
             way = way.back();
         }
+    }
+
+    /// Whether nothing but its source can let anything move this way, which was polled: what moves the other way is none of its
+    /// concern.
+    fn only_awaits(&self, way: Way) -> bool {
+        self.filter.is_none() && self.ending.is_none() && self.lane(way).only_awaits_its_source()
     }
 
     /// The end, once nothing is left to be said.
@@ -291,6 +339,12 @@ where
 
     fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
+    }
+
+    /// Something has moved.
+    fn stir(&mut self) {
+        self.last_activity = self.now();
+        self.rests = false;
     }
 
     fn end(&mut self, end: End) {

@@ -84,6 +84,11 @@ impl<S: Wire> ServerStream<S> {
         Self { socket, records, received, opened: Vec::new(), handed: 0, due, sent: 0, may_wait: true, end: None }
     }
 
+    /// Gives back what is made of the keys, until there is a record again.
+    pub fn rest(&mut self) {
+        self.records.rest();
+    }
+
     /// Opens what has come, and before that reads once where it is no whole record; says how much data is in `buffer` then.
     fn receive(&mut self, cx: &mut Context<'_>, lent: &mut [u8], buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut have = self.received.len();

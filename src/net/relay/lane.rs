@@ -35,6 +35,8 @@ pub(super) struct Lane {
     pub written: usize,
     /// The filter wants the other side to speak first.
     pub waits: bool,
+    /// The source had nothing more when it was asked last.
+    pub is_dry: bool,
     /// The source has ended its sending.
     pub source_ended: bool,
     /// That end was passed on.
@@ -58,6 +60,7 @@ impl Lane {
             out: Vec::new(),
             written: 0,
             waits: false,
+            is_dry: false,
             source_ended: false,
             end_passed: false,
             sink: Sink::Open,
@@ -110,6 +113,11 @@ impl Lane {
 
     pub(super) fn is_written(&self) -> bool {
         self.sink == Sink::Lost || (self.out_is_empty() && !self.unflushed)
+    }
+
+    /// Whether there is nothing to do but to wait for the source, which was asked.
+    pub(super) fn only_awaits_its_source(&self) -> bool {
+        self.is_dry && self.sink == Sink::Open && self.held.is_empty() && self.out_is_empty() && !self.unflushed
     }
 
     pub(super) fn end_sink(&mut self) {

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{End, Relay, Way, lane::Sink};
+use super::{End, Relay, Side, Way, lane::Sink};
 use crate::{
     net::Stage,
     proto::{Farewell, Flow, Phase, Wire},
@@ -12,7 +12,7 @@ use crate::{
 
 impl<C, B> Relay<'_, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Side,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     /// The source of `way` has ended and all it sent is dealt with: passes that on. Says whether anything changed.

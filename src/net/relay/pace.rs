@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Relay, Stage};
+use super::{Relay, Side, Stage};
 use crate::proto::Phase;
 
 /// What holds for one session.
@@ -37,11 +37,21 @@ pub struct Limits {
     pub held: usize,
 }
 
+/// How long a session has to be silent for its client's side to rest: not in the middle of a dialogue, and long before the hours of
+/// silence that a client of IMAP spends.
+pub(super) const REST: Duration = Duration::from_millis(500);
+
 impl<C, B> Relay<'_, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Side,
     B: AsyncRead + AsyncWrite + Unpin,
 {
+    /// When the session has to be looked at, whatever happens before.
+    pub(super) fn alarm(&self) -> Instant {
+        let deadline = self.deadline();
+        if self.rests { deadline } else { deadline.min(self.last_activity + REST) }
+    }
+
     /// When something has to be done if nothing happens before.
     pub(super) fn deadline(&self) -> Instant {
         match (self.ending, self.stage) {

@@ -9,18 +9,19 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Relay, Way,
+    Relay, Side, Way,
     lane::{self, Sink},
 };
 
 impl<C, B> Relay<'_, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Side,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     /// Moves bytes one way until nothing can move; says whether anything did.
     pub(super) fn pump(&mut self, way: Way, cx: &mut Context<'_>, scratch: &mut [u8]) -> bool {
         let mut moved = false;
+        self.lane_mut(way).is_dry = false;
         loop {
             match self.write(way, cx) {
                 Poll::Pending => return moved,
@@ -44,7 +45,10 @@ where
                 return moved;
             }
             match self.read(way, cx, scratch) {
-                Poll::Pending => return moved,
+                Poll::Pending => {
+                    self.lane_mut(way).is_dry = true;
+                    return moved;
+                }
                 Poll::Ready(()) => moved = true,
             }
         }
@@ -75,7 +79,7 @@ where
             0
         });
         // An end is a sign of life too: what is left of a half-closed session has its time from here.
-        self.last_activity = self.now();
+        self.stir();
         if count == 0 {
             self.lane_mut(way).source_ended = true;
             return Poll::Ready(());
@@ -142,10 +146,9 @@ where
         };
         match std::task::ready!(written) {
             Ok(count) if count > 0 => {
-                let now = self.now();
-                self.last_activity = now;
+                self.stir();
                 if way == Way::Down {
-                    self.last_reply = now;
+                    self.last_reply = self.last_activity;
                 }
                 let lane = self.lane_mut(way);
                 lane.sent += count as u64;

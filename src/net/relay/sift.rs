@@ -4,12 +4,12 @@ use std::task::Context;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{End, Relay, Way};
+use super::{End, Relay, Side, Way};
 use crate::proto::{Flow, Violation, Wire};
 
 impl<C, B> Relay<'_, C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Side,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     /// Shows the filter what is held; says whether it used any of it, or had something to say.

@@ -2,8 +2,11 @@
 //!
 //! RFC 8446 §5.2 and §5.3 (TLS 1.3); RFC 5246 §6.2.3.3 with RFC 5288 §3 (AES-GCM) and RFC 7905 §2 (ChaCha20-Poly1305) in TLS 1.2.
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use rustls::ConnectionTrafficSecrets;
+use aws_lc_rs::{
+    aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    error::Unspecified,
+};
+use rustls::{ConnectionTrafficSecrets, crypto::cipher::AeadKey};
 
 use super::{APPLICATION_DATA, Fault, HEADER, Version};
 
@@ -30,7 +33,10 @@ enum Form {
 /// A key with the number of the next record. No nonce is used twice: the number only grows, and a record is refused where
 /// it would not.
 pub(super) struct Cipher {
-    key: LessSafeKey,
+    algorithm: &'static Algorithm,
+    secret: AeadKey,
+    /// The key as records are sealed with it, which is twenty times as long: only while it is used.
+    key: Option<LessSafeKey>,
     iv: [u8; NONCE_LEN],
     form: Form,
     /// How many records it was used for.
@@ -44,7 +50,7 @@ impl Cipher {
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
     ) -> Result<Self, rustls::Error> {
         use ConnectionTrafficSecrets::{Aes128Gcm, Aes256Gcm, Chacha20Poly1305};
-        let (algorithm, key, iv) = match &secrets {
+        let (algorithm, secret, iv) = match secrets {
             Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
             Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
             Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
@@ -55,10 +61,30 @@ impl Cipher {
             Version::Tls12 if *algorithm == CHACHA20_POLY1305 => Form::Tls12,
             Version::Tls12 => Form::Tls12Explicit,
         };
-        let unfit = |_| rustls::Error::General("a key that does not fit its suite".to_owned());
-        let key = LessSafeKey::new(UnboundKey::new(algorithm, key.as_ref()).map_err(unfit)?);
         let iv = iv.as_ref().try_into().map_err(|_| rustls::Error::General("an odd nonce".to_owned()))?;
-        Ok(Self { key, iv, form, sequence })
+        let mut cipher = Self { algorithm, secret, key: None, iv, form, sequence };
+        match cipher.key() {
+            Ok(_) => Ok(cipher),
+            Err(_) => Err(rustls::Error::General("a key that does not fit its suite".to_owned())),
+        }
+    }
+
+    /// Gives back what is made of the key, until it is used again.
+    pub(super) fn rest(&mut self) {
+        self.key = None;
+    }
+
+    /// Whether that is given back.
+    #[cfg(test)]
+    pub(super) fn rests(&self) -> bool {
+        self.key.is_none()
+    }
+
+    fn key(&mut self) -> Result<&LessSafeKey, Unspecified> {
+        if self.key.is_none() {
+            self.key = Some(LessSafeKey::new(UnboundKey::new(self.algorithm, self.secret.as_ref())?));
+        }
+        self.key.as_ref().ok_or(Unspecified)
     }
 
     /// What sealing adds to a record's content.
@@ -85,7 +111,8 @@ impl Cipher {
         let (bytes, length) = self.additional(header, body.len(), ciphertext.len());
         let into = &mut into[..ciphertext.len()];
         let (nonce, additional) = (Nonce::assume_unique_for_key(nonce), Aad::from(&bytes[..length]));
-        self.key.open_separate_gather(nonce, additional, ciphertext, tag, into).map_err(|_| Fault::BadRecordMac)?;
+        let key = self.key().map_err(|_| Fault::Exhausted)?;
+        key.open_separate_gather(nonce, additional, ciphertext, tag, into).map_err(|_| Fault::BadRecordMac)?;
         self.count()?;
         Ok(into)
     }
@@ -110,7 +137,8 @@ impl Cipher {
         front[HEADER..].copy_from_slice(&nonce[NONCE_LEN - self.explicit()..]);
         let (ciphertext, extra) = rest.split_at_mut(content.len());
         let (nonce, additional) = (Nonce::assume_unique_for_key(nonce), Aad::from(&bytes[..length]));
-        let sealed = self.key.seal_out_of_place_scatter(nonce, additional, content, ciphertext, inner, extra);
+        let key = self.key().map_err(|_| Fault::Exhausted)?;
+        let sealed = key.seal_out_of_place_scatter(nonce, additional, content, ciphertext, inner, extra);
         sealed.map_err(|_| Fault::Exhausted)?;
         Ok(HEADER + body)
     }

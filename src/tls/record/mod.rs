@@ -380,6 +380,12 @@ impl Records {
         Ok(written)
     }
 
+    /// Gives back what is made of the keys, until they are used again.
+    pub(super) fn rest(&mut self) {
+        self.from_client.rest();
+        self.to_client.rest();
+    }
+
     /// Says behind `due` that nothing more will come from us (RFC 8446 §6.1), unless that or worse is said.
     pub(super) fn close(&mut self, due: &mut Vec<u8>) {
         self.say_last(WARNING, AlertDescription::CloseNotify, due);

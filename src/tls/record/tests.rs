@@ -92,6 +92,27 @@ fn data_crosses_both_ways_in_every_suite() {
 }
 
 #[test]
+fn what_is_made_of_a_key_is_made_again_where_it_was_given_back() {
+    for suite in SUITES {
+        let mut table = Table::new(suite);
+        for round in 0..3 {
+            let record = table.client.record(APPLICATION_DATA, b"up", 0);
+            assert_eq!(table.send(&record), (b"up".to_vec(), None), "{suite:?}, {round}");
+            assert_eq!(table.write(b"down"), [(APPLICATION_DATA, b"down".to_vec())], "{suite:?}, {round}");
+            table.records.rest();
+            assert!(table.records.from_client.rests() && table.records.to_client.rests());
+        }
+    }
+    let mut table = Table::tls13();
+    table.records.rest();
+    table.bears(HANDSHAKE, &update(1));
+    table.records.rest();
+    table.client.next_key();
+    let record = table.client.record(APPLICATION_DATA, b"up", 0);
+    assert_eq!(table.send(&record), (b"up".to_vec(), None));
+}
+
+#[test]
 fn a_full_record_is_as_long_as_is_said() {
     for suite in SUITES {
         let mut table = Table::new(suite);

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    super::{End, Relay, SCRATCH, Said},
+    super::{End, Relay, SCRATCH, Said, Side},
     bench::{Bench, PIPE, Script, pace, run},
 };
 use crate::proto::{RefusedLogin, Violation};
@@ -131,13 +131,13 @@ async fn keep_nothing() {
     let input = Vec::with_capacity(PIPE);
     let (said, mut refused) = (Said { by_client: input, ..Said::default() }, |_: RefusedLogin| {});
     let mut relay = Relay::new(&mut ours, theirs, Box::new(Script::new()), said, pace(), &mut refused);
-    let mut clock = pin!(sleep_until(relay.deadline()));
+    let mut clock = pin!(sleep_until(relay.alarm()));
     let lines = ("x".repeat(99) + "\n").repeat(20);
     for _ in 0..10 {
         for (up, down) in [(lines.clone() + "hal", "wait\nx\n"), ("f\n".into(), "x\n")] {
             client.write_all(up.as_bytes()).await.expect("room");
             backend.write_all(down.as_bytes()).await.expect("room");
-            assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut()).is_pending())).await);
+            assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut(), false).is_pending())).await);
         }
         for peer in [&mut client, &mut backend] {
             assert!(peer.read(&mut [0; PIPE]).await.expect("bytes") > 0);
@@ -153,6 +153,8 @@ struct Answering {
     stream: DuplexStream,
     owes: bool,
 }
+
+impl Side for Answering {}
 
 impl AsyncRead for Answering {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -185,8 +187,8 @@ fn what_a_read_of_either_side_makes_due_is_sent_at_once() {
         let mut refused = |_: RefusedLogin| {};
         let script = Box::new(Script::new());
         let mut relay = Relay::new(&mut client, backend, script, Said::default(), pace(), &mut refused);
-        let mut clock = pin!(sleep_until(relay.deadline()));
-        assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut()).is_pending())).await);
+        let mut clock = pin!(sleep_until(relay.alarm()));
+        assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut(), false).is_pending())).await);
         let owe = (relay.client.owes, relay.backend.as_ref().is_some_and(|backend| backend.owes));
         assert_eq!(owe, (false, false));
     });

@@ -1,10 +1,23 @@
 //! Which wait ends a session, and when.
 
-use tokio::time::{Duration, sleep};
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    sync::watch,
+    task::spawn_local,
+    time::{Duration, sleep},
+};
 
 use super::{
-    super::End,
-    bench::{Bench, Script, run},
+    super::{End, Said, Side, pace::REST, relay},
+    bench::{Bench, PIPE, Peer, Script, pace, run},
 };
 use crate::net::Stage;
 
@@ -73,6 +86,64 @@ fn a_blind_session_ends_by_silence_without_a_word() {
         let mut bench = Bench::greeted(Script::none(), b"", b"");
         assert_eq!(bench.client.rest().await, b"");
         assert_eq!(bench.ends().await.0.end, End::Timeout);
+    });
+}
+
+/// A pipe that counts how often it is told to rest.
+struct Resting {
+    stream: DuplexStream,
+    rests: Rc<Cell<usize>>,
+}
+
+impl Side for Resting {
+    fn rest(&mut self) {
+        self.rests.set(self.rests.get() + 1);
+    }
+}
+
+impl AsyncRead for Resting {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Resting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn the_clients_side_rests_once_in_each_silence() {
+    run(async || {
+        let ((client, stream), (backend, theirs)) = (duplex(PIPE), duplex(PIPE));
+        let rests = Rc::new(Cell::new(0));
+        let mut ours = Resting { stream, rests: rests.clone() };
+        let (_running, mut stage) = watch::channel(Stage::Running);
+        let _relaying = spawn_local(async move {
+            let (said, script) = (Said::default(), Box::new(Script::none()));
+            relay(&mut ours, theirs, script, said, pace(), &mut stage, &mut |_| {}).await
+        });
+        let (mut client, mut backend) = (Peer(client), Peer(backend));
+        for silence in 1..=3 {
+            for _ in 0..9 {
+                client.send("x\n").await;
+                sleep(REST / 2).await;
+                backend.send("x\n").await;
+                sleep(REST / 2).await;
+            }
+            assert_eq!(rests.get(), silence - 1, "in the middle of a dialogue");
+            sleep(20 * REST).await;
+            assert_eq!(rests.get(), silence);
+        }
     });
 }
 
