@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
     sync::watch,
+    task::coop::has_budget_remaining,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -137,7 +138,7 @@ where
             // Nobody was told of it yet.
             relay.waker = None;
             let end = poll_fn(|cx| {
-                let is_known = relay.is_known(cx);
+                let is_known = relay.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
                 if let Poll::Ready(end) = relay.poll(cx, clock.as_mut(), is_known) {
                     return Poll::Ready(Some(end));
                 }
@@ -145,7 +146,9 @@ where
                 if is_known && seen.has_changed().is_ok_and(|has_changed| !has_changed) {
                     return Poll::Pending;
                 }
-                changed.as_mut().poll(cx).map(|changed| changed.is_err().then_some(End::Drained))
+                let changed = changed.as_mut().poll(cx);
+                relay.waker = has_budget_remaining().then(|| cx.waker().clone());
+                changed.map(|changed| changed.is_err().then_some(End::Drained))
             });
             if let Some(end) = end.await {
                 return relay.report(end);
@@ -187,7 +190,7 @@ struct Relay<'a, C, B> {
     lost: Option<End>,
     /// The time, once it was asked for since the session was woken: the clock is read once for all that moves then.
     now: Option<Instant>,
-    /// Whom the clock and the stage wake.
+    /// Whom the clock and the stage wake, where they know.
     waker: Option<Waker>,
     last_activity: Instant,
     /// The client's side was told to rest since then.
@@ -260,15 +263,6 @@ where
         }
     }
 
-    /// Whether it is known already who is to be woken, and learns that.
-    fn is_known(&mut self, cx: &Context<'_>) -> bool {
-        let is_known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !is_known {
-            self.waker = Some(cx.waker().clone());
-        }
-        is_known
-    }
-
     /// Moves what can be moved; ready when the session is over. `is_known` says that the clock knows whom to wake.
     fn poll(&mut self, cx: &mut Context<'_>, mut clock: Pin<&mut Sleep>, is_known: bool) -> Poll<End> {
         self.now = None;
@@ -290,6 +284,10 @@ where
                 return Poll::Pending;
             }
             if clock.as_mut().poll(cx).is_pending() {
+                // A task whose turn has lasted too long is polled again, and until then nothing that it waits for listens.
+                if !has_budget_remaining() {
+                    self.waker = None;
+                }
                 return Poll::Pending;
             }
             let now = Instant::now();

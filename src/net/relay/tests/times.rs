@@ -2,8 +2,9 @@
 
 use std::{
     cell::Cell,
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
 };
@@ -11,8 +12,8 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     sync::watch,
-    task::spawn_local,
-    time::{Duration, sleep},
+    task::{coop::poll_proceed, spawn_local},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::{
@@ -144,6 +145,34 @@ fn the_clients_side_rests_once_in_each_silence() {
             sleep(20 * REST).await;
             assert_eq!(rests.get(), silence);
         }
+    });
+}
+
+#[test]
+fn a_session_whose_turn_had_lasted_too_long_is_timed_all_the_same() {
+    run(async || {
+        let ((client, mut ours), (_backend, theirs)) = (duplex(PIPE), duplex(PIPE));
+        let (_running, mut stage) = watch::channel(Stage::Running);
+        let began = Instant::now();
+        let relaying = spawn_local(async move {
+            let (said, script) = (Said::default(), Box::new(Script::none()));
+            let mut refused = |_| {};
+            let mut relayed = pin!(relay(&mut ours, theirs, script, said, pace(), &mut stage, &mut refused));
+            let mut is_first = true;
+            poll_fn(|cx| {
+                // What there is of the first turn is used up.
+                while is_first && let Poll::Ready(used) = poll_proceed(cx) {
+                    used.made_progress();
+                }
+                is_first = false;
+                relayed.as_mut().poll(cx)
+            })
+            .await
+        });
+        let mut client = Peer(client);
+        client.send("x\n").await;
+        let report = timeout(Duration::from_secs(3600), relaying).await.expect("an end").expect("no panic");
+        assert_eq!((report.end, began.elapsed().as_secs()), (End::Timeout, 60));
     });
 }
 
