@@ -17,7 +17,7 @@ use support::{Gateway, eventually_within, figure, idle, plain, size};
 use tokio::sync::Semaphore;
 
 /// What the future of a session may have at most, in bytes.
-const FUTURE: usize = 1_160;
+const FUTURE: usize = 1_184;
 
 /// What an idle session may cost at most in the debug build, in bytes: two sockets' tasks, a TLS connection, its record.
 const IDLE: u64 = 40_000;
@@ -25,7 +25,7 @@ const IDLE: u64 = 40_000;
 /// Held by whoever measures: pages of the program's file are shared with another mailward, and count anew when that starts or ends.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// How long memory may stay when it is needed no more. jemalloc begins to give it back after a second; the machine may have much else to do.
+/// How long memory may stay when it is needed no more. It is given back within two seconds; the machine may have much else to do.
 const RETURN: Duration = Duration::from_secs(10);
 
 #[test]
@@ -99,14 +99,14 @@ fn memory_is_given_back_after_a_storm() {
     let gateway = builder.start();
     // What is needed once, and not for each session.
     drop(idle::sessions(&gateway, 20));
-    let before = gateway.memory();
+    let before = gateway.memory_in_silence();
     let storm = idle::sessions(&gateway, count);
     let needed = gateway.memory() - before;
     let over = Instant::now();
     drop(storm);
     let kept = || gateway.memory().saturating_sub(before);
-    let taken = eventually_within(RETURN, || (kept() <= needed / 4).then(|| over.elapsed()));
+    let taken = eventually_within(RETURN, || (kept() <= needed / 10).then(|| over.elapsed()));
     let taken = taken.unwrap_or_else(|| panic!("{} of {needed} bytes are kept after {RETURN:?}", kept()));
     let needed = needed >> 20;
-    figure(&format!("three quarters of the {needed} MiB of {count} idle sessions are given back within {taken:.1?}"));
+    figure(&format!("nine tenths of the {needed} MiB of {count} idle sessions are given back within {taken:.1?}"));
 }

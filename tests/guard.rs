@@ -228,9 +228,9 @@ fn memory(program: &Path) -> Vec<Cost> {
     let gateway = builder.program(program).environment("MAILWARD_LOG", "info").start();
     // What is needed once, and not for each session.
     drop(idle::sessions(&gateway, 20));
-    let before = gateway.memory();
+    let before = gateway.memory_in_silence();
     let mut talks = idle::sessions(&gateway, IDLE);
-    let each = || gateway.memory().saturating_sub(before) / IDLE as u64;
+    let each = || gateway.memory_in_silence().saturating_sub(before) / IDLE as u64;
     let idle = each();
     for talk in &mut talks {
         talk.send("f FETCH 262144\r\n").until("f OK");

@@ -19,7 +19,8 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -276,6 +277,20 @@ impl Gateway {
     /// the more of them run, so that it grows whenever another test's ends.
     pub fn memory(&self) -> u64 {
         self.rollup("Anonymous:")
+    }
+
+    /// [`Self::memory`], once sessions are silent and it has not fallen for two seconds: what they can do without is given back a second
+    /// or so after they were busy.
+    pub fn memory_in_silence(&self) -> u64 {
+        let (mut least, mut since) = (self.memory(), Instant::now());
+        while since.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(50));
+            let now = self.memory();
+            if now < least {
+                (least, since) = (now, Instant::now());
+            }
+        }
+        least
     }
 
     /// Proportional set size of the process, in bytes, which is to be compared while no other mailward starts or ends.
