@@ -188,11 +188,11 @@ struct Relay<'a, C, B> {
     ending: Option<(End, Instant)>,
     /// The side that was the first to go without an orderly end, if one was.
     lost: Option<End>,
-    /// The time, once it was asked for since the session was woken: the clock is read once for all that moves then.
-    now: Option<Instant>,
     /// Whom the clock and the stage wake, where they know.
     waker: Option<Waker>,
     last_activity: Instant,
+    /// That was since the session was woken: the clock is read once for all that moves then.
+    stirs: bool,
     /// The client's side was told to rest since then.
     rests: bool,
     last_reply: Instant,
@@ -225,9 +225,9 @@ where
             stage: Stage::Running,
             ending: None,
             lost: None,
-            now: None,
             waker: None,
             last_activity: now,
+            stirs: false,
             rests: false,
             last_reply: now,
             user: None,
@@ -264,8 +264,8 @@ where
     }
 
     /// Moves what can be moved; ready when the session is over. `is_known` says that the clock knows whom to wake.
-    fn poll(&mut self, cx: &mut Context<'_>, mut clock: Pin<&mut Sleep>, is_known: bool) -> Poll<End> {
-        self.now = None;
+    fn poll(&mut self, cx: &mut Context<'_>, mut clock: Pin<&mut Sleep>, mut is_known: bool) -> Poll<End> {
+        self.stirs = false;
         LENT.with_borrow_mut(|scratch| self.pump_both(cx, scratch));
         if self.stage == Stage::Draining {
             self.take_leave();
@@ -280,7 +280,7 @@ where
             // A later alarm is noticed when the clock rings for the earlier one: setting it costs more.
             if alarm < clock.deadline() {
                 clock.as_mut().reset(alarm);
-            } else if is_known && self.now.is_some_and(|now| now < clock.deadline()) {
+            } else if is_known && self.stirs && self.last_activity < clock.deadline() {
                 return Poll::Pending;
             }
             if clock.as_mut().poll(cx).is_pending() {
@@ -290,6 +290,8 @@ where
                 }
                 return Poll::Pending;
             }
+            // It has told, and is to be asked again.
+            is_known = false;
             let now = Instant::now();
             if self.deadline() <= now {
                 self.time_out();
@@ -335,14 +337,12 @@ where
         }
     }
 
-    fn now(&mut self) -> Instant {
-        *self.now.get_or_insert_with(Instant::now)
-    }
-
     /// Something has moved.
     fn stir(&mut self) {
-        self.last_activity = self.now();
-        self.rests = false;
+        if !self.stirs {
+            self.last_activity = Instant::now();
+            (self.stirs, self.rests) = (true, false);
+        }
     }
 
     fn end(&mut self, end: End) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     sync::watch,
     task::{coop::poll_proceed, spawn_local},
     time::{Duration, Instant, sleep, timeout},
@@ -145,6 +145,19 @@ fn the_clients_side_rests_once_in_each_silence() {
             sleep(20 * REST).await;
             assert_eq!(rests.get(), silence);
         }
+    });
+}
+
+#[test]
+fn a_session_in_which_something_moves_when_its_clock_rings_is_timed_all_the_same() {
+    run(async || {
+        let mut bench = Bench::greeted(Script::none(), b"", b"");
+        // This sleeper is woken first: when the relay is, both are there.
+        sleep(REST).await;
+        bench.client.0.write_all(b"y\n").await.expect("room");
+        bench.backend.gets("y\n").await;
+        let (report, seconds) = bench.ends().await;
+        assert_eq!((report.end, seconds), (End::Timeout, 60));
     });
 }
 
