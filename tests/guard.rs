@@ -1,7 +1,8 @@
-//! What a session costs does not change unnoticed: instructions of the processor, which callgrind counts, and memory, both held
-//! against what was recorded in `tests/fixtures/costs`. Neither depends on how fast the machine is, or on what else it does.
+//! What a session costs does not change unnoticed: instructions of the processor, which callgrind counts, system calls, which strace
+//! counts, and memory, all held against what was recorded in `tests/fixtures/costs`. None depends on how fast the machine is, or on what
+//! else it does.
 //!
-//! Both are of a build that is optimised, but quick to make (the profile `guard`), and each figure is a difference: what starting
+//! All are of a build that is optimised, but quick to make (the profile `guard`), and each figure is a difference: what starting
 //! costs is not in it. Code that has become better has other figures too: then `tests/run --record` writes the file anew, and its
 //! difference belongs to the change that made it. Other compilers, processors and kernels than the recorded ones have others: there only
 //! what is far off is noticed.
@@ -20,18 +21,26 @@ use support::{Fake, Gateway, Security, Talk, built, figure, idle, message, plain
 /// By how much a figure may differ from the recorded one, as a part of that.
 const TOLERANCE: f64 = 0.02;
 
-/// The same for what differs more by chance: the count of an upload is one of two in each process, and memory comes in pages.
+/// The same for what differs more by chance: the count of an upload is one of two in each process, a timer may ring during a
+/// session, and memory comes in pages.
 const LOOSE: f64 = 0.06;
 
 /// The same where the compiler, the processor or the kernel is another.
 const ELSEWHERE: f64 = 0.25;
 
 const UPLOAD: &str = "instructions for a MiB from an SMTP client";
+const SYSTEM_CALLS: &str = "system calls for 100 IMAPS sessions, waiting and memory aside";
 const IDLE_BYTES: &str = "bytes for an idle session";
 const USED_BYTES: &str = "bytes for an idle session after a download";
 
 /// Sessions of each kind whose instructions are counted.
 const SESSIONS: usize = 40;
+
+/// Sessions whose system calls are counted.
+const TRACED: usize = 100;
+
+/// All but those by which a thread waits and is woken, and gets or gives memory: how many there are depends on who is faster.
+const CALLS: &str = "--trace=!epoll_wait,futex,restart_syscall,madvise,mmap,munmap,statx";
 
 /// Times that a MiB goes each way.
 const TRANSFERS: usize = 8;
@@ -47,6 +56,7 @@ type Cost = (&'static str, u64);
 fn nothing_costs_other_than_was_recorded() {
     let program = built("guard");
     let mut measured = instructions(&program);
+    measured.push(system_calls(&program));
     measured.extend(memory(&program));
     if std::env::var_os("MAILWARD_RECORD").is_some() {
         fs::write(record(), written(&measured)).expect("the record is writable");
@@ -63,7 +73,7 @@ fn nothing_costs_other_than_was_recorded() {
     }
     let tolerance = |what| match what {
         _ if !are_same => ELSEWHERE,
-        UPLOAD | IDLE_BYTES | USED_BYTES => LOOSE,
+        UPLOAD | SYSTEM_CALLS | IDLE_BYTES | USED_BYTES => LOOSE,
         _ => TOLERANCE,
     };
     let complaints: Vec<_> =
@@ -128,8 +138,8 @@ fn instructions(program: &Path) -> Vec<Cost> {
         .environment("MAILWARD_LOG", "info")
         .under(&["valgrind", "--quiet", "--tool=callgrind", &into])
         .start();
+    let [fresh, returning] = [false, true].map(|resumes| client(&gateway, resumes));
     let mut counted = Counted { gateway, counts, dumps: 0, ended: 0 };
-    let [fresh, returning] = [false, true].map(|resumes| counted.client(resumes));
     // What is needed once, and not for each session.
     counted.sessions(&returning, 3);
     vec![
@@ -155,9 +165,7 @@ impl Counted {
     fn sessions(&mut self, client: &Arc<ClientConfig>, count: usize) -> u64 {
         self.so_far();
         for _ in 0..count {
-            let mut talk = self.imap(client);
-            talk.send("o LOGOUT\r\n").until("o OK");
-            talk.rest();
+            session(&self.gateway, client);
         }
         self.ended += count;
         self.gateway.nth_session("imaps", self.ended - 1);
@@ -165,7 +173,7 @@ impl Counted {
     }
 
     fn downloads(&mut self) -> u64 {
-        let mut talk = self.imap(&self.client(false));
+        let mut talk = imap(&self.gateway, &client(&self.gateway, false));
         self.least(|| {
             talk.send(format!("f FETCH {MEBIBYTE}\r\n")).until("f OK");
         })
@@ -189,26 +197,6 @@ impl Counted {
         counts.min().expect("some transfers")
     }
 
-    /// A session that is logged in.
-    fn imap(&self, client: &Arc<ClientConfig>) -> Talk {
-        let mut talk = Talk::to(self.gateway.address("imaps")).tls_with(client.clone());
-        plain::greet("imap", &mut talk);
-        plain::log_in("imap", &mut talk);
-        talk
-    }
-
-    /// A client, and whether it resumes sessions.
-    fn client(&self, resumes: bool) -> Arc<ClientConfig> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
-        let roots = versions.expect("a version").with_root_certificates(self.gateway.authority.roots());
-        let mut config = roots.with_no_client_auth();
-        if !resumes {
-            config.resumption = Resumption::disabled();
-        }
-        Arc::new(config)
-    }
-
     /// Instructions since this was last asked.
     fn so_far(&mut self) -> u64 {
         let mut dump = Command::new("callgrind_control");
@@ -219,6 +207,59 @@ impl Counted {
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
         total.and_then(|count| count.trim().parse().ok()).expect("a count")
     }
+}
+
+/// System calls of so many sessions, one at a time.
+fn system_calls(program: &Path) -> Cost {
+    let backend = Fake::start(|talk, _| plain::serve("imap", talk));
+    let builder = Gateway::builder().implicit("imaps", "imap", backend.address());
+    let trace = builder.scratch().join("calls");
+    let into = format!("--output={}", trace.display());
+    let gateway = builder
+        .program(program)
+        .environment("MAILWARD_LOG", "info")
+        .under(&["strace", "--daemonize", "--follow-forks", "--quiet=all", &into, CALLS])
+        .start();
+    let client = client(&gateway, false);
+    let mut ended = 0;
+    let mut calls_of = |sessions: usize| {
+        let calls = || fs::read_to_string(&trace).expect("what strace wrote").lines().count() as u64;
+        let before = calls();
+        (0..sessions).for_each(|_| session(&gateway, &client));
+        ended += sessions;
+        gateway.nth_session("imaps", ended - 1);
+        calls() - before
+    };
+    // What is needed once, and not for each session.
+    calls_of(3);
+    (SYSTEM_CALLS, calls_of(TRACED))
+}
+
+/// A session from its beginning to its end.
+fn session(gateway: &Gateway, client: &Arc<ClientConfig>) {
+    let mut talk = imap(gateway, client);
+    talk.send("o LOGOUT\r\n").until("o OK");
+    talk.rest();
+}
+
+/// A session that is logged in.
+fn imap(gateway: &Gateway, client: &Arc<ClientConfig>) -> Talk {
+    let mut talk = Talk::to(gateway.address("imaps")).tls_with(client.clone());
+    plain::greet("imap", &mut talk);
+    plain::log_in("imap", &mut talk);
+    talk
+}
+
+/// A client, and whether it resumes sessions.
+fn client(gateway: &Gateway, resumes: bool) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let roots = versions.expect("a version").with_root_certificates(gateway.authority.roots());
+    let mut config = roots.with_no_client_auth();
+    if !resumes {
+        config.resumption = Resumption::disabled();
+    }
+    Arc::new(config)
 }
 
 /// Bytes of memory for each session that is idle, after its login and after a download.

@@ -1,16 +1,23 @@
 //! A relay under test, with both peers in the test's hands.
 
-use std::time::Duration;
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     runtime::{Builder, LocalOptions},
     sync::watch,
     task::{JoinHandle, spawn_local},
     time::{Instant, timeout},
 };
 
-use super::super::{Limits, Pace, Report, Said, relay};
+use super::super::{Limits, Pace, Report, Said, Side, relay};
 use crate::{
     net::Stage,
     proto::{Complaint, Ending, Farewell, Filter, Flow, Phase, Violation, Wire},
@@ -280,4 +287,46 @@ pub(super) fn run(test: impl AsyncFnOnce()) {
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build_local(LocalOptions::default());
     runtime.expect("a runtime").block_on(test());
+}
+
+/// A pipe that has something of its own to send after each read, as TLS may, which goes out with a flush. It counts how often it is told
+/// to rest.
+pub(super) struct Watched {
+    stream: DuplexStream,
+    pub(super) owes: bool,
+    pub(super) rests: Rc<Cell<usize>>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: DuplexStream) -> Self {
+        Self { stream, owes: false, rests: Rc::default() }
+    }
+}
+
+impl Side for Watched {
+    fn rest(&mut self) {
+        self.rests.set(self.rests.get() + 1);
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.owes = true;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.owes = false;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

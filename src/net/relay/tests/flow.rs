@@ -1,21 +1,16 @@
 //! What goes through: order, back-pressure, what is held.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-};
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
     task::unconstrained,
     time::sleep_until,
 };
 
 use super::{
-    super::{End, Relay, SCRATCH, Said, Side},
-    bench::{Bench, PIPE, Script, pace, run},
+    super::{End, Relay, SCRATCH, Said},
+    bench::{Bench, PIPE, Script, Watched, pace, run},
 };
 use crate::proto::{RefusedLogin, Violation};
 
@@ -148,42 +143,11 @@ async fn keep_nothing() {
     }
 }
 
-/// A stream that has something of its own to send after each read, as TLS may, which goes out with a flush.
-struct Answering {
-    stream: DuplexStream,
-    owes: bool,
-}
-
-impl Side for Answering {}
-
-impl AsyncRead for Answering {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.owes = true;
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Answering {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.owes = false;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[test]
 fn what_a_read_of_either_side_makes_due_is_sent_at_once() {
     run(async || {
         let ((_client, ours), (_backend, theirs)) = (duplex(PIPE), duplex(PIPE));
-        let mut client = Answering { stream: ours, owes: false };
-        let backend = Answering { stream: theirs, owes: false };
+        let (mut client, backend) = (Watched::new(ours), Watched::new(theirs));
         let mut refused = |_: RefusedLogin| {};
         let script = Box::new(Script::new());
         let mut relay = Relay::new(&mut client, backend, script, Said::default(), pace(), &mut refused);

@@ -1,24 +1,21 @@
 //! Which wait ends a session, and when.
 
 use std::{
-    cell::Cell,
     future::{Future, poll_fn},
-    io,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::{Context, Poll},
+    pin::pin,
+    task::Poll,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncWriteExt, duplex},
     sync::watch,
     task::{coop::poll_proceed, spawn_local},
     time::{Duration, Instant, sleep, timeout},
 };
 
 use super::{
-    super::{End, Said, Side, pace::REST, relay},
-    bench::{Bench, PIPE, Peer, Script, pace, run},
+    super::{End, Said, pace::REST, relay},
+    bench::{Bench, PIPE, Peer, Script, Watched, pace, run},
 };
 use crate::net::Stage;
 
@@ -90,44 +87,12 @@ fn a_blind_session_ends_by_silence_without_a_word() {
     });
 }
 
-/// A pipe that counts how often it is told to rest.
-struct Resting {
-    stream: DuplexStream,
-    rests: Rc<Cell<usize>>,
-}
-
-impl Side for Resting {
-    fn rest(&mut self) {
-        self.rests.set(self.rests.get() + 1);
-    }
-}
-
-impl AsyncRead for Resting {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Resting {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[test]
 fn the_clients_side_rests_once_in_each_silence() {
     run(async || {
         let ((client, stream), (backend, theirs)) = (duplex(PIPE), duplex(PIPE));
-        let rests = Rc::new(Cell::new(0));
-        let mut ours = Resting { stream, rests: rests.clone() };
+        let mut ours = Watched::new(stream);
+        let rests = ours.rests.clone();
         let (_running, mut stage) = watch::channel(Stage::Running);
         let _relaying = spawn_local(async move {
             let (said, script) = (Said::default(), Box::new(Script::none()));
