@@ -102,7 +102,7 @@ fn smtp(talk: &mut Talk) {
             "EHLO" | "LHLO" => "250-backend.internal\r\n250-AUTH PLAIN\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
             "AUTH" => "235 2.7.0 in\r\n",
             "DATA" => {
-                if talk.try_send("354 go on\r\n").is_err() || !message_ends(talk) {
+                if talk.try_send("354 go on\r\n").is_err() || !talk.message_ends() {
                     return;
                 }
                 "250 2.6.0 taken\r\n"
@@ -112,16 +112,6 @@ fn smtp(talk: &mut Talk) {
         };
         if reply.starts_with("221") {
             return drop(talk.try_send(reply));
-        }
-    }
-}
-
-fn message_ends(talk: &mut Talk) -> bool {
-    loop {
-        match talk.heard().as_str() {
-            "" => return false,
-            ".\r\n" => return true,
-            _ => {}
         }
     }
 }
