@@ -2,7 +2,7 @@
 //!
 //! Without an external binding the key is kept before the account is asked for, so that nothing can be lost between the
 //! two. With one, which is often good for one account only, instant-acme makes the key itself; the cache has then been
-//! proved writable before ([`Cache::prepare`]).
+//! proved writable before ([`Cache::prove`]).
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use instant_acme::{Account, ExternalAccountKey, Key, NewAccount};

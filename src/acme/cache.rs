@@ -131,11 +131,15 @@ impl Cache {
         Self { folder: settings.folder() }
     }
 
-    /// Makes the directory where it is missing, proves that it can be written to, and lets nobody else into it.
+    /// Makes the directory where it is missing, and lets nobody else into it.
     pub(super) fn prepare(&self) -> Result<(), CacheError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         let closed = made.and_then(|()| fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700)));
-        closed.map_err(|error| failed(&self.folder, &error))?;
+        closed.map_err(|error| failed(&self.folder, &error))
+    }
+
+    /// Proves that the directory can be written to. The caller has the lock: two at once would find each other's file.
+    pub(super) fn prove(&self) -> Result<(), CacheError> {
         let probe = self.folder.join("probe");
         self.write(&probe, b"may be written to")?;
         fs::remove_file(&probe).map_err(|error| failed(&probe, &error))

@@ -175,23 +175,32 @@ impl Keeper {
 
     /// Asks for the certificate's window. That the authority cannot be reached is no fault yet: there is time.
     async fn ask_window(&self, cache: &Cache, loaded: &Loaded, held: &mut Held) {
-        self.tell(cache, None, "asking the authority when to renew");
-        let mut state = cache.state(self.key_type);
-        let suggested = match self.window(cache, loaded).await {
-            Ok(suggested) => suggested,
-            Err(fault) => {
-                tracing::info!(acme = %self.settings.id, reason = %fault, "the authority does not say when to renew");
-                let known = state.suggested_for(&name_of(loaded)).cloned();
-                let ask_again = seconds(SystemTime::now() + Duration::from_secs(60 * 60));
-                Suggested { ask_again, ..known.unwrap_or_else(|| Suggested::none(loaded)) }
-            }
+        const WHY: &str = "asking the authority when to renew";
+        self.tell(cache, None, WHY);
+        let asked = self.window(cache, loaded).await;
+        let kept = match self.lock(cache, WHY).await {
+            Ok(Some(_lock)) => self.keep_window(cache, loaded, asked),
+            Ok(None) => return,
+            Err(error) => Err(error),
         };
-        state.suggested = Some(suggested);
-        if let Err(error) = cache.keep_state(self.key_type, &state) {
+        if let Err(error) = kept {
             tracing::warn!(acme = %self.settings.id, %error, "the cache cannot be written");
             // It would be asked for again at once.
             held.ask_after = Some(SystemTime::now() + ASK_AGAIN.0);
         }
+    }
+
+    /// Keeps what the authority said of the window, or the one that is known. The caller has the lock.
+    fn keep_window(&self, cache: &Cache, loaded: &Loaded, asked: Result<Suggested, Fault>) -> Result<(), CacheError> {
+        let mut state = cache.state(self.key_type);
+        let suggested = asked.unwrap_or_else(|fault| {
+            tracing::info!(acme = %self.settings.id, reason = %fault, "the authority does not say when to renew");
+            let known = state.suggested_for(&name_of(loaded)).cloned();
+            let ask_again = seconds(SystemTime::now() + Duration::from_secs(60 * 60));
+            Suggested { ask_again, ..known.unwrap_or_else(|| Suggested::none(loaded)) }
+        });
+        state.suggested = Some(suggested);
+        cache.keep_state(self.key_type, &state)
     }
 
     async fn window(&self, cache: &Cache, loaded: &Loaded) -> Result<Suggested, Fault> {
@@ -256,11 +265,12 @@ impl Keeper {
         obtained
     }
 
-    /// The lock of the cache, waited for; `None` where that is not worth while any more.
+    /// The lock of the cache, which can be written to, waited for; `None` where that is not worth while any more.
     async fn lock(&self, cache: &Cache, why: &str) -> Result<Option<Lock>, CacheError> {
         cache.prepare()?;
         while !*self.stopping.borrow() {
             if let Some(lock) = cache.lock()? {
+                cache.prove()?;
                 return Ok(Some(lock));
             }
             self.tell(cache, None, &format!("{why}; waits for another order on the same cache"));

@@ -249,3 +249,21 @@ fn one_holds_the_lock_and_every_file_is_its_owners_alone() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
 }
+
+#[test]
+fn those_who_want_one_cache_at_once_wait_and_none_takes_it_for_broken() {
+    let benches = [Bench::new("shared"), Bench::new("shared")];
+    std::thread::scope(|scope| {
+        for bench in &benches {
+            scope.spawn(|| {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+                runtime.block_on(async {
+                    for _ in 0..100 {
+                        assert!(bench.keeper.lock(&bench.cache, "test").await.unwrap().is_some());
+                    }
+                });
+            });
+        }
+    });
+}
