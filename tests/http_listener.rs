@@ -323,9 +323,12 @@ fn a_client_beyond_max_connections_is_told_to_come_back() {
 fn a_stop_closes_silent_connections_at_once_and_lets_a_request_that_has_begun_be_answered() {
     let mut gateway = web();
     let address = gateway.address("web");
-    let (mut fresh, mut idle, mut busy) = (Talk::to(address), Talk::to(address), Talk::to(address));
-    assert_eq!(Answer::read(idle.send(get("/", NAME))).status, 404);
+    // In the order in which they are told, so that the first knows once the others are gone.
+    let mut busy = Talk::to(address);
     busy.send("GET / HTTP/1.1\r\n").taken();
+    let mut idle = Talk::to(address);
+    assert_eq!(Answer::read(idle.send(get("/", NAME))).status, 404);
+    let mut fresh = Talk::to(address);
     gateway.signal("TERM");
     idle.closes();
     fresh.closes();

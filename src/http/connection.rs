@@ -118,12 +118,14 @@ impl<'a> Visit<'a> {
         let ended = loop {
             let deadline = self.since.get() + self.http.config.timeout;
             tokio::select! {
-                done = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended(&done, draining),
+                // A request that comes at the same time is told that it is the last.
+                biased;
                 _ = stage.wait_for(|stage| *stage != Stage::Running), if !draining => {
                     draining = true;
                     // Ends at once between two requests, else behind the answer.
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
+                done = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended(&done, draining),
                 () = sleep_until(deadline) => if self.is_late() { break Ended(Outcome::Timeout, "request") },
             }
         };
