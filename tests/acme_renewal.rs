@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -62,10 +63,11 @@ fn a_renewal_under_load_is_what_new_sessions_see_within_a_second_and_no_session_
     }
 }
 
-/// When the certificate in force came into the cache.
+/// When the certificate in force came into the cache: its file was given its name, which was on the disk by then.
 fn landed(gateway: &Gateway) -> SystemTime {
-    let file = gateway.scratch.join("acme/main/ecdsa-p256.pem");
-    fs::metadata(file).and_then(|metadata| metadata.modified()).expect("the cache")
+    let file = fs::metadata(gateway.scratch.join("acme/main/ecdsa-p256.pem")).expect("the cache");
+    let [seconds, nanoseconds] = [file.ctime(), file.ctime_nsec()].map(|count| count.try_into().expect("since 1970"));
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }
 
 #[test]

@@ -289,13 +289,14 @@ impl Keeper {
             rest: seconds(now + rest(loaded, before, now)),
             ..State::default()
         };
-        if let Err(error) = cache.keep_state(self.key_type, &state) {
-            tracing::warn!(acme = %self.settings.id, %error, "the cache cannot be written");
-        }
         let until = seconds(loaded.not_after);
         let names = loaded.names.join(" ");
         tracing::info!(acme = %self.settings.id, key_type = %self.key_type, %names, until, "a certificate was issued");
+        // It is served while the disk may still be busy with the rest.
         self.issued.notify_one();
+        if let Err(error) = cache.keep_state(self.key_type, &state) {
+            tracing::warn!(acme = %self.settings.id, %error, "the cache cannot be written");
+        }
     }
 
     fn failed(&mut self, cache: &Cache, state: &mut State, held: &mut Held, fault: Fault) {
