@@ -33,7 +33,7 @@ struct Arguments {
     /// How log lines are written.
     #[arg(long, global = true, value_enum, default_value = "text")]
     log_format: Format,
-    /// What is logged: error, warn, info or debug; MAILWARD_LOG takes finer filters.
+    /// What is logged: error, warn, info or debug; MAILWARD_LOG goes before it, and takes finer filters (info,mailward::tls=debug).
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL", value_parser = LEVELS)]
     log_level: String,
     /// Take over from the process that started this one, which gives its sockets by the standard input.
@@ -168,13 +168,19 @@ enum PolicyCommand {
 /// Any other word would be taken for the name of a module, and turn the log off.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
+/// The exit code for a mistake in how the program is called, as that of a mistaken option.
+const UNUSABLE: u8 = 2;
+
 fn main() -> ExitCode {
     allocator::settle();
     let arguments = Arguments::parse();
     // What these find is in their report.
     let reports = matches!(arguments.command, Some(Command::Doctor { .. } | Command::Probe { .. }));
     let level = if reports { "error" } else { &arguments.log_level };
-    telemetry::start(arguments.log_format, level);
+    if let Err(what) = telemetry::start(arguments.log_format, level) {
+        fail(&what);
+        return UNUSABLE.into();
+    }
     let path = arguments.config.unwrap_or_else(default_path);
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(path, arguments.take_over),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt::time::SystemTime};
 
 use self::fields::Fields;
 
@@ -23,10 +23,19 @@ pub enum Format {
     Json,
 }
 
+/// Environment variable whose filter goes before `--log-level`.
+const VARIABLE: &str = "MAILWARD_LOG";
+
 /// Starts logging to standard error. `level` is a filter in the notation of `tracing` (`info`,
-/// `mailward=debug`); the environment variable `MAILWARD_LOG` overrides it.
-pub fn start(format: Format, level: &str) {
-    let filter = EnvFilter::try_from_env("MAILWARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+/// `mailward=debug`); the environment variable `MAILWARD_LOG` overrides it, unless it is empty.
+///
+/// # Errors
+/// What is wrong with the variable's value, for the operator.
+pub fn start(format: Format, level: &str) -> Result<(), String> {
+    let filter = match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+        Some(value) => filter(&value.to_string_lossy()).map_err(|what| format!("{VARIABLE}: {what}"))?,
+        None => EnvFilter::new(level),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -41,6 +50,19 @@ pub fn start(format: Format, level: &str) {
         Format::Text => log.fmt_fields(Fields).try_init(),
         Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
     };
+    Ok(())
+}
+
+/// The filter that an operator wrote.
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    // A word that is no level would be taken for the name of a module, and turn off the rest of the log.
+    let is_meant = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    let right = "right are error, warn, info, debug, trace, off, and levels for parts, as in info,mailward::tls=debug";
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    match parts.iter().find(|part| !is_meant(part)) {
+        Some(part) => Err(format!("{part:?} is not a level; {right}")),
+        None => parts.join(",").parse().map_err(|error| format!("{text:?}: {error}; {right}")),
+    }
 }
 
 /// Lets a line of a kind be written once a minute, however often there is reason for it.
@@ -142,6 +164,17 @@ mod tests {
         let bidi = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}');
         for char in bidi.chain('\u{2066}'..='\u{2069}') {
             assert_eq!(Shown(&char.to_string()).to_string(), char.escape_unicode().to_string());
+        }
+    }
+
+    #[test]
+    fn a_filter_that_would_turn_the_log_off_by_mistake_is_refused() {
+        for right in ["info", "WARN", "off", "info,mailward::tls=debug", "warn, mailward=trace"] {
+            assert!(filter(right).is_ok(), "{right}");
+        }
+        for (wrong, told) in [("inof", "inof"), ("info,tls", "tls"), ("mailward=loud", "loud")] {
+            let what = filter(wrong).expect_err(wrong);
+            assert!(what.contains(told) && what.contains("right are error, warn"), "{what}");
         }
     }
 

@@ -297,3 +297,10 @@ fn help_and_version_are_printed_and_a_mistake_is_told() {
         assert!(ran.text().is_empty() && !ran.err.is_empty());
     }
 }
+
+#[test]
+fn a_mistake_in_the_variable_for_the_log_is_told() {
+    let wrong = run(command(&["check"]).env("MAILWARD_LOG", "inof"), b"").fails();
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.text().is_empty() && wrong.err.contains("MAILWARD_LOG: \"inof\" is not a level"), "{}", wrong.err);
+}
