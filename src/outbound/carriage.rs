@@ -304,7 +304,10 @@ impl Carriage {
     fn conclude(&mut self, mail: &Mail, endings: &[Ending]) {
         self.tell(endings);
         for ((mailbox, _), ending) in self.recipients.iter().zip(endings) {
-            self.note(address(mail), mailbox.address(), ending);
+            match ending.answer.is_positive() {
+                true => self.means.store.pair_succeeded(address(mail), mailbox.address(), SystemTime::now()),
+                false => self.note(address(mail), mailbox.address(), ending),
+            }
         }
         self.unreached.clear();
         self.put_by();
@@ -341,7 +344,7 @@ impl Carriage {
         self.recipients.iter().zip(remembered).map(ending).collect()
     }
 
-    /// Remembers what came of an attempt.
+    /// Remembers what came of an attempt, which was no success.
     fn note(&self, sender: &str, recipient: &str, ending: &Ending) {
         let now = SystemTime::now();
         match ending.last_error {
@@ -357,11 +360,18 @@ impl Carriage {
         for (at, lane) in self.lanes.iter().enumerate() {
             let mut own = self.recipients.iter().zip(endings).filter(|((_, place), _)| *place == Some(at)).peekable();
             let Some((_, ending)) = own.peek() else { continue };
-            if ending.answer.is_positive() {
+            // Of one that is told from memory nothing is learnt of the server.
+            let is_taken = lane.ending().is_some_and(|ending| ending.answer.is_positive());
+            if is_taken {
                 self.means.store.domain_succeeded(&lane.domain, lane.reached.assurance, now);
                 self.means.store.host_succeeded(&lane.reached.mx, lane.reached.assurance, now);
             }
-            record::carried(self.session, lane, self.size, self.began, ending);
+            let outcome = match (is_taken, ending.answer.is_positive()) {
+                (true, _) => "delivered",
+                (false, true) => "delivered-before",
+                (false, false) => "not-delivered",
+            };
+            record::carried(self.session, lane, self.size, self.began, outcome, ending);
         }
     }
 
@@ -370,6 +380,11 @@ impl Carriage {
         if let Some(receipt) = self.told.take() {
             receipt.heard(&self.means.store);
         }
+    }
+
+    /// Whether it is not known yet if the sender has heard what it was told.
+    pub(super) const fn awaits_receipt(&self) -> bool {
+        self.told.is_some()
     }
 
     /// It may not have.

@@ -36,7 +36,6 @@ impl Receipt {
     pub(super) fn heard(self, store: &Store) {
         let now = SystemTime::now();
         for (recipient, _) in &self.answers {
-            store.pair_succeeded(&self.sender, recipient, now);
             store.forget(&self.envelope(recipient), &self.body, now);
         }
     }

@@ -72,8 +72,8 @@ pub(super) fn kept_from(session: u64, judged: &Judged<'_>, ip: Option<IpAddr>, r
     );
 }
 
-/// That of a message of so many octets that a server has had, or has not, `ending` so.
-pub(super) fn carried(session: u64, lane: &Lane, octets: u64, began: Instant, ending: &Ending) {
+/// That of a message of so many octets for a server, which had this outcome, and ended so.
+pub(super) fn carried(session: u64, lane: &Lane, octets: u64, began: Instant, outcome: &'static str, ending: &Ending) {
     tracing::info!(
         session,
         domain = %lane.domain,
@@ -82,7 +82,7 @@ pub(super) fn carried(session: u64, lane: &Lane, octets: u64, began: Instant, en
         recipients = lane.accepted(),
         bytes = octets,
         ms = milliseconds_since(began),
-        outcome = if ending.answer.is_positive() { "delivered" } else { "not-delivered" },
+        outcome,
         reason = Told(&ending.answer.to_string()).to_string(),
         "message"
     );

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::TcpStream,
     sync::watch,
     time::{Duration, Instant, sleep, sleep_until, timeout},
@@ -55,8 +55,25 @@ const READ: usize = 32 * 1024;
 /// How much of commands is read at once.
 const READ_COMMANDS: usize = 4096;
 
-/// How long replies wait for the next one, to go out in one piece with it.
+/// How long replies wait for the next one, to go out in one piece with it; and a reset for its way here.
 const MOMENT: Duration = Duration::from_secs(1);
+
+/// A sender's connection, in clear or in TLS.
+trait Line: AsyncRead + AsyncWrite + Unpin {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Line for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Line for ServerStream {
+    fn socket(&self) -> &TcpStream {
+        self.socket()
+    }
+}
 
 /// Serves one sender from accept to close.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, relay: Arc<Relay>, world: Arc<World>) {
@@ -127,7 +144,7 @@ impl Visit {
     }
 
     /// The dialogue, in clear or inside TLS, and the end of the connection, if it does not go on with a handshake.
-    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn talk<S: Line>(
         &mut self,
         stream: &mut S,
         destination: SocketAddr,
@@ -141,7 +158,7 @@ impl Visit {
         talked
     }
 
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn converse<S: Line>(
         &mut self,
         stream: &mut S,
         destination: SocketAddr,
@@ -191,7 +208,7 @@ struct Dialogue<'v, S> {
     output: Vec<u8>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
+impl<S: Line> Dialogue<'_, S> {
     async fn greet(&mut self) -> Result<(), Ended> {
         if self.visit.relay.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty()) {
             self.part(Farewell::NoCertificate).await;
@@ -228,8 +245,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                 Demand::Abandoned => self.carriage.abandon(),
                 Demand::StartTls(_) => return Ok(Talked::StartTls),
                 Demand::Closed => {
-                    // Postfix, for one, does not wait for the answer to QUIT.
+                    // Postfix, for one, says QUIT with the end of the message, and does not wait for the answer to that: of
+                    // a reset nothing can be learnt here.
                     self.say_last().await;
+                    self.carriage.confirm();
                     return Ok(Talked::Over);
                 }
             }
@@ -266,6 +285,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
                 () = sleep_until(deadline) => Next::Late,
             };
             match next {
+                Next::Read(Ok(0)) => {
+                    self.settle().await;
+                    return Err(CLIENT_LOST);
+                }
                 Next::Read(Ok(count)) => return self.heard(&bytes[..count]),
                 Next::Read(Err(_)) => {
                     self.carriage.doubt().await;
@@ -292,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
         self.input.push(bytes);
         // Whoever goes on has heard the last reply.
         self.carriage.confirm();
-        if bytes.is_empty() { Err(CLIENT_LOST) } else { Ok(()) }
+        Ok(())
     }
 
     /// The message, from the go-ahead to the replies to it.
@@ -342,26 +365,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<'_, S> {
     async fn conclude(&mut self) -> Result<(), Ended> {
         let mail = self.mail();
         let answers = self.carriage.end(&mail).await;
-        let is_gone = self.is_gone();
+        let has_ended = self.has_ended();
         answers.iter().for_each(|answer| self.egress.answer(answer, &mut self.output));
         let told = self.flush().await;
-        if is_gone || told.is_err() {
+        if told.is_err() {
             self.carriage.doubt().await;
+        } else if has_ended {
+            self.settle().await;
         }
         told
     }
 
-    /// Whether the sender has closed its side already, and did not wait for the replies.
-    fn is_gone(&mut self) -> bool {
-        let (mut bytes, mut cx) = ([0; READ_COMMANDS], Context::from_waker(Waker::noop()));
-        let mut buffer = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut *self.stream).poll_read(&mut cx, &mut buffer) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                self.input.push(buffer.filled());
-                false
+    /// Whether the sender has ended its side already, and says nothing more.
+    fn has_ended(&mut self) -> bool {
+        // Its last words, and their end.
+        for _ in 0..2 {
+            let (mut bytes, mut cx) = ([0; READ_COMMANDS], Context::from_waker(Waker::noop()));
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *self.stream).poll_read(&mut cx, &mut buffer) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.visit.record.bytes_in += buffer.filled().len() as u64;
+                    self.input.push(buffer.filled());
+                }
+                Poll::Ready(_) => return true,
             }
-            Poll::Ready(_) => true,
+        }
+        false
+    }
+
+    /// Finds out whether a sender that has ended its side is there to hear what it was told. If it is gone, its system answers that with
+    /// a reset (RFC 9293 §3.5.2); one that has ended its side alone reads on.
+    async fn settle(&mut self) {
+        if !self.carriage.awaits_receipt() {
+            return;
+        }
+        match timeout(MOMENT, self.stream.socket().ready(Interest::ERROR)).await {
+            Ok(_) => self.carriage.doubt().await,
+            Err(_) => self.carriage.confirm(),
         }
     }
 

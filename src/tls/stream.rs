@@ -84,6 +84,11 @@ impl<S: Wire> ServerStream<S> {
         Self { socket, records, received, opened: Vec::new(), handed: 0, due, sent: 0, may_wait: true, end: None }
     }
 
+    /// What the records go over.
+    pub const fn socket(&self) -> &S {
+        &self.socket
+    }
+
     /// Gives back what is made of the keys, until there is a record again.
     pub fn rest(&mut self) {
         self.records.rest();

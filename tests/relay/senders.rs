@@ -101,3 +101,44 @@ fn s8_postfix_hears_of_each_recipient_what_its_server_said() {
     assert!(all[2].words.contains("451 4.7.5") && all[4].words.contains("[mx.insecure.test] never"), "{all:?}");
     assert_eq!(hosts.messages().len(), 2);
 }
+
+/// Postfix says QUIT with the end of its message. What was a failure before is none behind a success: not for a rule on `retry_num`,
+/// which would send mail in clear for days.
+#[test]
+fn a_success_is_remembered_of_a_sender_that_says_no_more() {
+    let rules = "[queue.strategy]\ntls = [{ if = \"retry_num > 0\", then = \"'clear'\" }, { else = \"'default'\" }]\n\
+                 [queue.tls.clear]\nstarttls = \"disable\"\n";
+    let bed = Bed::new(rules);
+    let words = |said: &Said<'_>| said.command.starts_with("RCPT").then_some("450 4.2.1 greylisted");
+    let hosts = MailHosts::builder(&bed.world).saying(words).start(&bed.world);
+    let postfix = postfix(&bed, &format!("lmtp:inet:{LMTP}"));
+    let tried = |count| eventually(|| Some(postfix.deliveries()).filter(|all| all.len() >= count));
+    give(&bed, &postfix, &["bob@insecure.test"]);
+    tried(1).unwrap_or_else(|| panic!("{}", postfix.log()));
+    hosts.become_those(MailHosts::builder(&bed.world));
+    postfix.flush();
+    tried(2).unwrap_or_else(|| panic!("{}", postfix.log()));
+    give(&bed, &postfix, &["bob@insecure.test"]);
+    tried(3).unwrap_or_else(|| panic!("{}", postfix.log()));
+    let attempts = bed.attempts("insecure.test");
+    assert_eq!(attempts.iter().map(|line| &line["strategy"]).collect::<Vec<_>>(), ["default", "clear", "default"]);
+}
+
+/// A script that sends all it has, ends its side, and reads what it is told: what it sends tomorrow is another message, be it the same.
+#[test]
+fn who_ends_its_side_and_reads_on_has_heard_the_answer() {
+    let bed = Bed::new("");
+    let hosts = MailHosts::builder(&bed.world).start(&bed.world);
+    for count in 1..=3 {
+        let mut talk = bed.lmtp();
+        talk.ask("MAIL FROM:<ann@old.example.org>", "250");
+        talk.ask("RCPT TO:<bob@insecure.test>", "250");
+        talk.ask("DATA", "354");
+        talk.send([stuffed(&message("one", 2000)).as_slice(), b"QUIT\r\n"].concat());
+        talk.socket().shutdown(std::net::Shutdown::Write).expect("a socket");
+        talk.reply("250");
+        talk.expect("221");
+        talk.closes();
+        assert_eq!(hosts.messages().len(), count);
+    }
+}
