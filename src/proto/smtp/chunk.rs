@@ -1,6 +1,11 @@
 //! The argument of BDAT (RFC 3030 §2): how many octets follow, and whether they are the last.
 
+use super::trace::LONGEST_TRACE;
 use crate::proto::Input;
+
+/// The largest chunk that goes on, in octets: with a trace in front it is a number that no server reads otherwise. Exim 4.96
+/// reads 4294967301 as 5, and what follows as commands.
+const LARGEST: u64 = i32::MAX as u64 - LONGEST_TRACE;
 
 /// One BDAT command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,7 @@ impl Chunk {
         let mut words = argument.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         let size = words.next().and_then(size).ok_or(Fault::Unknown)?;
         match (words.next(), words.next()) {
+            _ if size > LARGEST => Err(Fault::Known(size)),
             (None, _) => Ok(Self { size, last: false }),
             (Some(word), None) if word.eq_ignore_ascii_case(b"LAST") => Ok(Self { size, last: true }),
             _ => Err(Fault::Known(size)),
@@ -72,7 +78,10 @@ mod tests {
     fn sizes_are_plain_decimals() {
         assert_eq!(Chunk::parse(b"10"), Ok(Chunk { size: 10, last: false }));
         assert_eq!(Chunk::parse(b"0  last"), Ok(Chunk { size: 0, last: true }));
-        assert_eq!(Chunk::parse(b"18446744073709551615"), Ok(Chunk { size: u64::MAX, last: false }));
+        assert_eq!(Chunk::parse(b"2147482623"), Ok(Chunk { size: LARGEST, last: false }));
+        for size in [LARGEST + 1, 1 << 31, (1 << 32) + 5, u64::MAX] {
+            assert_eq!(Chunk::parse(format!("{size} LAST").as_bytes()), Err(Fault::Known(size)));
+        }
         for argument in ["", "18446744073709551616", "+1", "-1", "0x10", "1.5", "LAST", "LAST 1", "1,2"] {
             assert_eq!(Chunk::parse(argument.as_bytes()), Err(Fault::Unknown), "{argument}");
         }

@@ -30,6 +30,8 @@ pub(super) struct Permit {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Offer {
     keywords: Box<str>,
+    /// How large the backend says that a message may be, in octets as a client counts them.
+    largest: Option<u64>,
 }
 
 impl Offer {
@@ -37,19 +39,25 @@ impl Offer {
     pub(super) fn in_plaintext(login: bool, utf8: bool) -> Self {
         let keywords = [(login, "AUTH"), (utf8, "SMTPUTF8")];
         let offered: Vec<_> = keywords.into_iter().filter(|(has, _)| *has).map(|(_, keyword)| keyword).collect();
-        Self { keywords: offered.join(" ").into() }
+        Self { keywords: offered.join(" ").into(), largest: None }
     }
 
     /// Writes a successful reply to EHLO or LHLO as the client may see it, and remembers what is in it.
     pub(super) fn filter(reply: &Reply<'_>, permit: Permit, hygiene: &Hygiene, output: &mut Vec<u8>) -> Self {
-        let extensions = reply.texts().skip(1).filter_map(|text| Extension::parse(text, permit));
-        let shown = extensions.filter(|extension| !hygiene.hides(extension.keyword.as_bytes()));
+        let extensions: Vec<_> = reply.texts().skip(1).filter_map(|text| Extension::parse(text, permit)).collect();
+        let largest = extensions.iter().filter_map(|extension| hygiene.lower(extension.size())).min();
+        let shown = extensions.into_iter().filter(|extension| !hygiene.hides(extension.keyword.as_bytes()));
         let listed: Vec<_> = shown.map(|extension| extension.limited(hygiene)).collect();
         let name = reply.texts().next().unwrap_or_default();
         let lines: Vec<_> = listed.iter().map(|extension| extension.line.as_slice()).collect();
         write_lines(reply.code, std::iter::once(name).chain(lines), output);
         let keywords: Vec<_> = listed.iter().map(|extension| extension.keyword.as_str()).collect();
-        Self { keywords: keywords.join(" ").into() }
+        Self { keywords: keywords.join(" ").into(), largest }
+    }
+
+    /// The largest message that the backend takes, or the listener, if either says so.
+    pub(super) const fn largest(&self) -> Option<u64> {
+        self.largest
     }
 
     /// Whether a keyword, in any case, is on the list.
@@ -85,12 +93,18 @@ impl Extension {
         Some(Self { keyword, line })
     }
 
+    /// The limit that SIZE names, if it is that and names one.
+    fn size(&self) -> Option<u64> {
+        let value = self.line.get("SIZE ".len()..).filter(|_| self.keyword == "SIZE")?;
+        extensions::limit(value.trim_ascii())
+    }
+
     /// RFC 1870 §4: SIZE with a limit of ours, where that is the lower one.
     fn limited(self, hygiene: &Hygiene) -> Self {
         if self.keyword != "SIZE" {
             return self;
         }
-        let own = self.line.get("SIZE ".len()..).and_then(|value| extensions::limit(value.trim_ascii()));
+        let own = self.size();
         match hygiene.lower(own) {
             Some(limit) if own != Some(limit) => Self { line: format!("SIZE {limit}").into_bytes(), ..self },
             _ => self,

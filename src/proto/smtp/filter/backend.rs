@@ -60,6 +60,9 @@ impl SmtpFilter {
             }
             Some(Reaction::Opening) => self.opened(&reply, wire),
             Some(reaction) if !reaction.permits(reply.code) => self.break_off(wire),
+            Some(Reaction::Chunk | Reaction::Verdict) if matches!(self.mode, Mode::Chunk(_)) => {
+                self.interrupted(&reply, wire)
+            }
             Some(Reaction::Offer) if success => self.offered(&reply, wire),
             Some(reaction) => {
                 self.react(reaction, &reply);
@@ -73,6 +76,18 @@ impl SmtpFilter {
         self.expected.is_empty() && reply.class() > 3 && matches!(self.mode, Mode::Body(_))
     }
 
+    /// A reply to a BDAT whose octets have not all gone on: nobody knows what the backend takes the others for.
+    fn interrupted(&mut self, reply: &Reply<'_>, wire: &mut Wire) -> Flow {
+        if reply.class() == 2 {
+            return self.break_off(wire);
+        }
+        let mut said = Vec::new();
+        reply.write(&mut said);
+        self.answer_messages(&String::from_utf8_lossy(&said), wire);
+        say(words::CLOSING, &mut wire.to_client);
+        Flow::End(Ending::Backend(Violation::Backend))
+    }
+
     /// What a reply that goes on as it is changes for the session.
     fn react(&mut self, reaction: Reaction, reply: &Reply<'_>) {
         match (reaction, reply.class()) {
@@ -83,7 +98,8 @@ impl SmtpFilter {
                 self.expected.forget_recipients();
                 self.trace.iter_mut().for_each(|trace| trace.begin());
             }
-            (Reaction::Reset, 2) => self.expected.forget_recipients(),
+            // Whatever the answer: whoever gives a message up has to name the recipients of the next.
+            (Reaction::Reset, _) => self.expected.forget_recipients(),
             // RFC 3030 §2: the message has failed with this chunk, and nobody is left for whom another could be answered.
             (Reaction::Chunk, 4 | 5) => self.expected.forget_recipients(),
             (Reaction::Recipient, 2) => self.expected.accept_recipient(),

@@ -14,8 +14,8 @@ use crate::proto::{
 enum Judgement {
     /// It goes on, and this is to be done at its reply.
     Pass(Reaction),
-    /// It is refused by the rules of the listener.
-    Refuse(&'static str),
+    /// It is answered here, and is no mistake.
+    Answer(&'static str),
     /// It is refused as the client's mistake, which counts.
     Mistake(&'static str),
 }
@@ -63,7 +63,7 @@ impl SmtpFilter {
                 self.expect(reaction);
                 forward(text, length, wire)
             }
-            Judgement::Refuse(reply) => {
+            Judgement::Answer(reply) => {
                 self.reply(reply, wire);
                 Flow::Consume(length)
             }
@@ -73,6 +73,11 @@ impl SmtpFilter {
 
     fn judge(&mut self, command: &Command<'_>) -> Judgement {
         match command.verb {
+            Verb::Noop if self.expected.is_chunked() => Judgement::Answer(words::OK),
+            Verb::Rset | Verb::Quit => {
+                Judgement::Pass(if command.verb == Verb::Rset { Reaction::Reset } else { Reaction::Quit })
+            }
+            _ if self.expected.is_chunked() => Judgement::Mistake(words::BAD_SEQUENCE),
             // RFC 2033 §4.1: LMTP has LHLO in the place of HELO and EHLO, which it must not take.
             Verb::Ehlo | Verb::Helo if self.is_lmtp() => Judgement::Mistake(words::UNKNOWN_COMMAND),
             Verb::Lhlo if !self.is_lmtp() => Judgement::Mistake(words::UNKNOWN_COMMAND),
@@ -82,11 +87,9 @@ impl SmtpFilter {
             Verb::Rcpt => unless(self.refuses_recipient(command.argument), Reaction::Recipient),
             Verb::Auth => self.judge_login(command),
             Verb::Data => Judgement::Pass(Reaction::Data),
-            Verb::Rset => Judgement::Pass(Reaction::Reset),
-            Verb::Quit => Judgement::Pass(Reaction::Quit),
             // RFC 5321 §7.3: where they are turned off, the reply is one that says neither yes nor no.
             Verb::Vrfy | Verb::Expn if self.settings.hygiene.hides(command.word) => {
-                Judgement::Refuse(words::CANNOT_VERIFY)
+                Judgement::Answer(words::CANNOT_VERIFY)
             }
             Verb::Noop | Verb::Vrfy | Verb::Expn | Verb::Help => Judgement::Pass(Reaction::Pass),
             // RFC 3207 §4.2: not offered, and refused, once TLS is there; nor in a transaction begun without it.
@@ -119,7 +122,10 @@ impl SmtpFilter {
 
     /// RFC 2920 §3.1: these end a group of commands, because the reply decides how what follows is read.
     fn expect(&mut self, reaction: Reaction) {
-        self.expected.push(reaction);
+        match reaction {
+            Reaction::Reset => self.expected.reset(),
+            _ => self.expected.push(reaction),
+        }
         if matches!(reaction, Reaction::Offer | Reaction::Hello | Reaction::Data | Reaction::Login | Reaction::Quit) {
             self.mode = Mode::Held;
         }
@@ -155,7 +161,7 @@ impl SmtpFilter {
 }
 
 fn unless(refusal: Option<&'static str>, reaction: Reaction) -> Judgement {
-    refusal.map_or(Judgement::Pass(reaction), Judgement::Refuse)
+    refusal.map_or(Judgement::Pass(reaction), Judgement::Answer)
 }
 
 /// Lets a line go on, with CRLF whatever it ended in.

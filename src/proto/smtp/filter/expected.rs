@@ -65,6 +65,8 @@ pub(super) struct Expected {
     answered: usize,
     /// How many octets of it went by BDAT.
     octets: u64,
+    /// Whether it goes by BDAT and has not come to its end.
+    chunked: bool,
 }
 
 impl Expected {
@@ -86,8 +88,8 @@ impl Expected {
     /// Whether the message that is to follow has recipients; `None` while a reply is to come that decides it.
     pub(super) fn has_recipients(&self) -> Option<bool> {
         let undecided = self.queue.iter().any(|reaction| {
-            use Reaction::{Hello, Mail, Offer, Recipient, Reset, Verdict};
-            matches!(reaction, Hello | Mail | Offer | Recipient | Reset | Verdict)
+            use Reaction::{Chunk, Hello, Mail, Offer, Recipient, Reset, Verdict};
+            matches!(reaction, Hello | Mail | Offer | Recipient | Reset | Chunk | Verdict)
         });
         (!undecided).then_some(self.accepted > 0)
     }
@@ -131,9 +133,29 @@ impl Expected {
         (self.accepted, self.answered, self.octets) = (0, 0, 0);
     }
 
-    /// Counts the octets of a BDAT that goes on.
-    pub(super) fn count_octets(&mut self, count: u64) {
-        self.octets = self.octets.saturating_add(count);
+    /// Notes a BDAT of so many octets that goes on.
+    pub(super) fn chunk(&mut self, octets: u64, last: bool) {
+        self.octets = self.octets.saturating_add(octets);
+        self.chunked = !last;
+        self.push(if last { Reaction::Verdict } else { Reaction::Chunk });
+    }
+
+    /// A BDAT of the message was refused here: without its octets the rest is none.
+    pub(super) fn spoil(&mut self) {
+        self.forget_recipients();
+        self.chunked = true;
+    }
+
+    /// Notes that a RSET goes on.
+    pub(super) fn reset(&mut self) {
+        self.chunked = false;
+        self.push(Reaction::Reset);
+    }
+
+    /// Whether a message has begun by BDAT, and neither ended nor been given up. RFC 3030 §2 has nothing between its chunks; Exim refuses
+    /// all but RSET behind anything else, and then takes the octets of a further BDAT for commands.
+    pub(super) const fn is_chunked(&self) -> bool {
+        self.chunked
     }
 
     /// The octets of the message that went by BDAT so far.

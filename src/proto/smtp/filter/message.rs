@@ -151,7 +151,9 @@ impl SmtpFilter {
 
     /// Whether a message is beyond the limit with this chunk.
     fn is_too_large(&self, chunk: Chunk) -> bool {
-        self.settings.hygiene.is_too_large(self.expected.octets().saturating_add(chunk.size))
+        let octets = self.expected.octets().saturating_add(chunk.size);
+        // Where Exim finds a message beyond its own limit, it takes the rest of the chunk for commands.
+        self.settings.hygiene.is_too_large(octets) || self.offer.largest().is_some_and(|largest| octets > largest)
     }
 
     /// A BDAT command. RFC 3030 §2: its octets follow, whatever the reply.
@@ -162,13 +164,13 @@ impl SmtpFilter {
         let wanted = offered && self.expected.has_recipients() == Some(true);
         match Chunk::parse(command.argument) {
             Ok(chunk) if wanted => {
-                self.expected.push(if chunk.last { Reaction::Verdict } else { Reaction::Chunk });
-                if self.is_too_large(chunk) {
+                let is_too_large = self.is_too_large(chunk);
+                self.expected.chunk(chunk.size, chunk.last);
+                if is_too_large {
                     let cause = Cause::Refused(Violation::MessageTooLarge);
                     self.mode = Mode::Lost { rest: Rest::Chunk(chunk.size), cause };
                     return Flow::Cut(length);
                 }
-                self.expected.count_octets(chunk.size);
                 // A chunk of nothing is no beginning, unless it is the end.
                 let trace = if chunk.size > 0 || chunk.last { self.traced(first) } else { Vec::new() };
                 let size = chunk.size.saturating_add(trace.len() as u64);
@@ -181,7 +183,12 @@ impl SmtpFilter {
                 let reply = if offered { words::NO_RECIPIENTS } else { words::NOT_OFFERED };
                 self.refuse_chunk(chunk.size, reply, length, wire)
             }
-            Err(Fault::Known(size)) => self.refuse_chunk(size, words::BAD_ARGUMENT, length, wire),
+            Err(Fault::Known(size)) => {
+                if wanted {
+                    self.expected.spoil();
+                }
+                self.refuse_chunk(size, words::BAD_ARGUMENT, length, wire)
+            }
             Err(Fault::Unknown) => expel(Violation::BadLength, wire),
         }
     }

@@ -41,10 +41,11 @@ fn octets_without_a_recipient_go_nowhere() {
 fn octets_cross_byte_for_byte() {
     both(|drips| {
         let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
-        let input = "BDAT 14\r\nQUIT\n\r\n.\r\n\0\rxxBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n";
-        assert_eq!(talk.client(input).asked(), input);
+        let (one, two) = ("BDAT 14\r\nQUIT\n\r\n.\r\n\0\rxx", "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
+        assert_eq!(talk.client([one, two].concat()).asked(), one);
+        assert_eq!((talk.backend("250 one\r\n").told().as_str(), talk.asked().as_str()), ("250 one\r\n", two));
         assert_eq!(talk.filter.phase(), Phase::DataEnd);
-        assert_eq!(talk.backend("250 one\r\n250 two\r\n250 ok\r\n").told(), "250 one\r\n250 two\r\n250 ok\r\n");
+        assert_eq!(talk.backend("250 two\r\n250 ok\r\n").told(), "250 two\r\n250 ok\r\n");
         assert_eq!((talk.filter.phase(), talk.ending), (Phase::Command, None));
     });
 }
@@ -121,7 +122,7 @@ fn lmtp_answers_the_last_chunk_once_for_each_recipient() {
     both(|drips| {
         let mut talk = session(Protocol::Lmtp, &["PIPELINING", "CHUNKING"], drips);
         talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 1 LAST\r\nyNOOP\r\n");
-        talk.backend("250 mail\r\n250 one\r\n250 two\r\n").backend("250 chunk\r\n250 first\r\n");
+        talk.backend("250 mail\r\n250 one\r\n250 two\r\n").backend("250 chunk\r\n").backend("250 first\r\n");
         assert_eq!(talk.filter.phase(), Phase::DataEnd);
         talk.backend("250 second\r\n");
         assert_eq!(talk.filter.phase(), Phase::Transfer, "NOOP is still to be answered");
@@ -141,16 +142,103 @@ fn nothing_of_a_message_goes_on_behind_a_refused_chunk() {
     });
 }
 
+/// Whoever refuses a chunk may take the octets of the next for commands.
 #[test]
-fn lmtp_answers_the_last_chunk_once_behind_a_refused_one() {
+fn a_chunk_waits_for_the_reply_to_the_one_before() {
+    for protocol in [Protocol::Smtp, Protocol::Lmtp] {
+        both(|drips| {
+            let mut talk = session(protocol, &["PIPELINING", "CHUNKING"], drips);
+            talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 6 LAST\r\nQUIT\r\n");
+            talk.backend("250 mail\r\n250 one\r\n250 two\r\n");
+            assert!(talk.asked().ends_with("BDAT 1\r\nx"));
+            assert!(talk.backend("452 full\r\n").told().ends_with("452 full\r\n503 5.5.1 No valid recipients\r\n"));
+            assert_eq!((talk.filter.phase(), talk.asked().as_str()), (Phase::Command, ""));
+            talk.exchange("RSET", "250 ok");
+        });
+    }
+}
+
+/// Exim takes a size of 32 bits, and what follows for commands.
+#[test]
+fn no_size_goes_on_that_a_server_may_read_otherwise() {
+    for size in [1_u64 << 31, (1 << 32) + 5, 1 << 63] {
+        let mut talk = addressed(&["CHUNKING"], false);
+        talk.client(format!("BDAT {size} LAST\r\n12345MAIL FROM:<a@b>\r\n"));
+        assert_eq!((talk.asked().as_str(), talk.ending), ("", Some(Ending::Client(Violation::TooMuchDiscarded))));
+    }
+}
+
+/// Exim refuses all but RSET behind them, and takes the octets of the next chunk for commands.
+#[test]
+fn no_other_command_goes_on_between_the_chunks_of_a_message() {
+    let commands =
+        ["VRFY a", "HELP", "MAIL FROM:<a@b>", "RCPT TO:<a@b>", "DATA", "EHLO c", "HELO c", "ETRN a", "AUTH PLAIN"];
+    for (command, first) in commands.iter().zip(["BDAT 1\r\nx", "BDAT 0\r\n"].iter().cycle()) {
+        both(|drips| {
+            let mut talk = addressed(&["PIPELINING", "CHUNKING", "ETRN", "AUTH PLAIN"], drips);
+            assert_eq!(talk.client(format!("{first}{command}\r\nNOOP\r\n")).asked(), *first);
+            let told = talk.backend("250 ok\r\n").told();
+            assert!(told.starts_with("250 ok\r\n503 5.5.1 Bad") && told.ends_with("250 2.0.0 OK\r\n"), "{told}");
+            assert_eq!(talk.client("BDAT 2 LAST\r\nyz").asked(), "BDAT 2 LAST\r\nyz");
+            talk.backend("250 ok\r\n").told();
+            talk.exchange("VRFY a", "252 perhaps");
+        });
+    }
+}
+
+#[test]
+fn a_message_that_is_given_up_makes_room_for_the_next() {
     both(|drips| {
-        let mut talk = session(Protocol::Lmtp, &["PIPELINING", "CHUNKING"], drips);
-        talk.client("MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 1 LAST\r\ny");
-        talk.backend("250 mail\r\n250 one\r\n250 two\r\n").backend("452 full\r\n503 no chunk\r\n");
-        assert_eq!(talk.filter.phase(), Phase::Command);
-        talk.told();
-        talk.asked();
-        talk.exchange("RSET", "250 ok");
+        let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
+        let next = "RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n";
+        assert_eq!(
+            talk.client(format!("BDAT 1\r\nx{next}BDAT 6 LAST\r\nQUIT\r\n")).asked(),
+            format!("BDAT 1\r\nx{next}")
+        );
+        assert_eq!(talk.backend("250 ok\r\n250 ok\r\n250 ok\r\n").asked(), "");
+        assert_eq!(talk.backend("250 ok\r\n").asked(), "BDAT 6 LAST\r\nQUIT\r\n");
+    });
+}
+
+/// Exim answers in the middle, and takes the rest for commands.
+#[test]
+fn nothing_goes_on_of_a_chunk_that_is_refused_in_the_middle() {
+    let mut talk = addressed(&["CHUNKING"], false);
+    talk.client("BDAT 20 LAST\r\n1234567890");
+    let told = talk.backend("552 too much\r\n").told();
+    assert!(told.starts_with("552 too much\r\n421 "), "{told}");
+    assert_eq!(talk.ending, Some(Ending::Backend(Violation::Backend)));
+    let mut talk = addressed(&["CHUNKING"], false);
+    talk.client("BDAT 20 LAST\r\n1234567890");
+    assert!(talk.backend("250 fine\r\n").told().starts_with("451 "), "nobody can have it yet");
+}
+
+#[test]
+fn chunks_beyond_the_size_that_the_backend_names_go_nowhere() {
+    both(|drips| {
+        for size in ["SIZE 10", "size  10 "] {
+            let mut talk = addressed(&["CHUNKING", size], drips);
+            assert_eq!(talk.client("BDAT 6\r\n123456").asked(), "BDAT 6\r\n123456");
+            let told = talk.backend("250 ok\r\n").client("BDAT 5 LAST\r\n78901RSET\r\n").told();
+            assert!(told.contains("552 5.3.4 Message too large"), "{told}");
+            assert!(talk.cut && talk.asked().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_message_without_one_of_its_chunks_is_none() {
+    both(|drips| {
+        for (first, bad) in [("BDAT 3\r\nabc", "BDAT 3 X\r\ndef"), ("", "BDAT 3 X\r\ndef")] {
+            let mut talk = addressed(&["PIPELINING", "CHUNKING"], drips);
+            talk.client(first).asked();
+            let answers = if first.is_empty() { "" } else { "250 ok\r\n" };
+            assert!(talk.backend(answers).client(bad).told().contains("501 5.5.4 "));
+            assert_eq!(talk.client("BDAT 3 LAST\r\nghi").told(), "503 5.5.1 No valid recipients\r\n");
+            assert!(talk.client("RCPT TO:<c@d>\r\n").told().starts_with("503 5.5.1 "));
+            assert_eq!(talk.asked(), "");
+            talk.exchange("RSET", "250 ok").exchange("MAIL FROM:<a@b>", "250 ok");
+        }
     });
 }
 
