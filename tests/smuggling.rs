@@ -226,6 +226,54 @@ fn octets_of_bdat_are_one_message() {
     }
 }
 
+/// What has Exim take octets of BDAT for commands: a size that it reads modulo 2^32, and a command between two chunks.
+fn attacks_by_bdat() -> [String; 2] {
+    let (first, second) = ("Subject: first\r\n\r\nfirst\r\n", "Subject: smuggled\r\n\r\nsmuggled\r\n");
+    let smuggled = format!(
+        "RSET\r\nMAIL FROM:<smuggled@example.net>\r\nRCPT TO:<smuggled@example.org>\r\nBDAT {} LAST\r\n{second}",
+        second.len()
+    );
+    let (length, others) = (first.len(), smuggled.len());
+    [
+        format!("BDAT {} LAST\r\n{first}{smuggled}QUIT\r\n", (1 << 32) + length as u64),
+        format!("BDAT {length}\r\n{first}VRFY a\r\nBDAT {others} LAST\r\n{smuggled}QUIT\r\n"),
+    ]
+}
+
+#[test]
+fn no_octets_of_bdat_are_commands_to_exim() {
+    let exim = EximServer::start();
+    let smuggled = || {
+        let messages = exim.messages();
+        let head = |message: &Vec<u8>| String::from_utf8_lossy(message).split("\n\n").next().map(str::to_owned);
+        messages.iter().filter_map(head).filter(|head| head.contains("Subject: smuggled")).count()
+    };
+    let send = |mut talk: Talk, attack: &str| {
+        talk.send("MAIL FROM:<bob@example.net>\r\nRCPT TO:<alice@example.org>\r\n");
+        replies(&mut talk, &["250", "250"]);
+        talk.send(attack);
+        talk.rest()
+    };
+    for (count, attack) in attacks_by_bdat().iter().enumerate() {
+        let mut talk = Talk::to(exim.smtp());
+        talk.reply("220");
+        talk.send("EHLO client.example.net\r\n").reply("250");
+        send(talk, attack);
+        assert!(eventually(|| (smuggled() == count + 1).then_some(())).is_some(), "Exim needs no protection: {attack}");
+    }
+    let gateway = before(exim.smtp());
+    let before = exim.messages().len();
+    for attack in attacks_by_bdat() {
+        send(gateway.smtp("pass", Security::StartTls).0, &attack);
+    }
+    let mut talk = gateway.smtp("pass", Security::StartTls).0;
+    begin(&mut talk);
+    talk.send("Subject: honest\r\n\r\nhonest\r\n.\r\n").reply("250");
+    let arrived = || exim.messages().iter().any(|message| String::from_utf8_lossy(message).contains("honest"));
+    assert!(eventually(|| arrived().then_some(())).is_some(), "{}", exim.messages().len() - before);
+    assert_eq!(smuggled(), attacks_by_bdat().len(), "those that went straight to Exim");
+}
+
 #[test]
 fn a_signed_message_with_proper_line_ends_arrives_byte_for_byte() {
     // What is signed with `simple` may not change in one byte (RFC 6376 §3.4).
