@@ -1,6 +1,6 @@
 //! The extensions that a plaintext client may be offered on the backend's behalf (spec §4.1).
 
-use super::reply::Reply;
+use super::{path, reply::Reply};
 
 /// The mechanisms that a client may be offered without TLS where the listener lets passwords pass there.
 const MECHANISMS: [&str; 7] = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"];
@@ -97,16 +97,28 @@ impl Extensions {
 
     /// Whether the argument of a MAIL or RCPT makes use of one of them.
     pub(super) fn used_by(&self, argument: &[u8]) -> bool {
-        argument.split(|byte| *byte == b' ').any(|parameter| {
-            let keyword = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
-            match keyword.to_ascii_uppercase().as_slice() {
-                b"SIZE" => self.size.is_some(),
-                b"BODY" => self.eight_bit_mime,
-                b"SMTPUTF8" => self.smtp_utf8,
-                b"RET" | b"ENVID" | b"NOTIFY" | b"ORCPT" => self.dsn,
-                _ => false,
-            }
+        path::parameters(argument).any(|parameter| match offered_by(parameter).as_slice() {
+            b"SIZE" => self.size.is_some(),
+            b"8BITMIME" => self.eight_bit_mime,
+            b"SMTPUTF8" => self.smtp_utf8,
+            b"DSN" => self.dsn,
+            _ => false,
         })
+    }
+}
+
+/// The keyword of EHLO that stands for a parameter of MAIL or RCPT, in upper case: most often the parameter's own.
+pub(super) fn offered_by(parameter: &[u8]) -> Vec<u8> {
+    let parameter = parameter.to_ascii_uppercase();
+    match parameter.split(|byte| *byte == b'=').next().unwrap_or_default() {
+        b"BODY" if parameter.ends_with(b"=BINARYMIME") => b"BINARYMIME".to_vec(),
+        b"BODY" => b"8BITMIME".to_vec(),
+        b"RET" | b"ENVID" | b"NOTIFY" | b"ORCPT" => b"DSN".to_vec(),
+        // RFC 2852 §3
+        b"BY" => b"DELIVERBY".to_vec(),
+        // RFC 4865 §4
+        b"HOLDFOR" | b"HOLDUNTIL" => b"FUTURERELEASE".to_vec(),
+        keyword => keyword.to_vec(),
     }
 }
 

@@ -6,7 +6,8 @@
 use super::{
     body::BareNewline,
     extensions::{Extensions, Mechanisms},
-    words,
+    offer::Offer,
+    path, words,
 };
 
 /// The commands beyond the extensions that a listener can refuse (`refuse-commands`).
@@ -47,9 +48,9 @@ impl Hygiene {
         left.into_iter().chain(self.largest).min()
     }
 
-    /// Judges the argument of MAIL or RCPT: the reply that refuses it, if it is refused.
-    pub(super) fn refuses_parameters(&self, argument: &[u8]) -> Option<&'static str> {
-        if self.hidden_extensions().used_by(argument) {
+    /// Judges the argument of MAIL or RCPT of a client that was offered this: the reply that refuses it, if it is refused.
+    pub(super) fn refuses_parameters(&self, argument: &[u8], offer: &Offer) -> Option<&'static str> {
+        if path::parameters(argument).any(|parameter| offer.withholds(parameter, self)) {
             // RFC 5321 §4.1.1.11
             return Some(words::NO_PARAMETER);
         }
@@ -93,6 +94,10 @@ mod tests {
         Hygiene { largest: Some(largest), ..Hygiene::default() }
     }
 
+    fn refused(hygiene: &Hygiene, argument: &str) -> Option<&'static str> {
+        hygiene.refuses_parameters(argument.as_bytes(), &Offer::default())
+    }
+
     #[test]
     fn chunking_takes_binary_messages_with_it() {
         let hygiene = hiding(&["CHUNKING"]);
@@ -102,22 +107,42 @@ mod tests {
 
     #[test]
     fn parameters_of_hidden_extensions_are_refused() {
-        let hygiene = hiding(&["DSN", "8BITMIME"]);
-        for argument in ["FROM:<a@b> RET=HDRS", "FROM:<a@b> size=1 body=8BITMIME", "TO:<a@b> notify=NEVER"] {
-            assert_eq!(hygiene.refuses_parameters(argument.as_bytes()), Some(words::NO_PARAMETER), "{argument}");
-            assert_eq!(Hygiene::default().refuses_parameters(argument.as_bytes()), None, "{argument}");
+        let hygiene = hiding(&["DSN", "8BITMIME", "deliverby", "FUTURERELEASE", "CHUNKING"]);
+        for parameter in [
+            "RET=HDRS",
+            "size=1 body=8BITMIME",
+            "notify=NEVER",
+            "by=120;R",
+            "HOLDFOR=9",
+            "HOLDUNTIL=9",
+            "BODY=BINARYMIME",
+        ] {
+            let argument = format!("FROM:<a@b> {parameter}");
+            assert_eq!(refused(&hygiene, &argument), Some(words::NO_PARAMETER), "{argument}");
+            assert_eq!(refused(&Hygiene::default(), &argument), None, "{argument}");
         }
-        assert_eq!(hygiene.refuses_parameters(b"FROM:<a@b> SIZE=10 SMTPUTF8"), None);
+        assert_eq!(refused(&hygiene, "FROM:<a@b> SIZE=10 SMTPUTF8"), None);
+    }
+
+    /// Dovecot, for one, believes XRCPTFORWARD of whom it believes XCLIENT.
+    #[test]
+    fn parameters_of_what_is_never_offered_are_refused() {
+        for argument in ["TO:<a@b> XRCPTFORWARD=eD15", "FROM: a@b xoorg=c", "FROM:<> PRDR", "FROM:<a@b> RequireTLS"] {
+            assert_eq!(refused(&Hygiene::default(), argument), Some(words::NO_PARAMETER), "{argument}");
+        }
+        for argument in ["FROM: xavier@b", "TO:<x a@b>", "FROM:<a@b> MT-PRIORITY=3 AUTH=<>"] {
+            assert_eq!(refused(&Hygiene::default(), argument), None, "{argument}");
+        }
     }
 
     #[test]
     fn a_declared_size_beyond_the_limit_is_refused() {
         let hygiene = limited(1000);
-        for argument in ["FROM:<a@b> SIZE=1001", "FROM:<a@b> X=1 size=99999999999999999999999"] {
-            assert_eq!(hygiene.refuses_parameters(argument.as_bytes()), Some(words::TOO_LARGE), "{argument}");
+        for argument in ["FROM:<a@b> SIZE=1001", "FROM:<a@b> BY=1 size=99999999999999999999999"] {
+            assert_eq!(refused(&hygiene, argument), Some(words::TOO_LARGE), "{argument}");
         }
         for argument in ["FROM:<a@b> SIZE=1000", "FROM:<a@b> SIZE=", "FROM:<a@b> SIZE=+2000", "FROM:<SIZE=2000@b>"] {
-            assert_eq!(hygiene.refuses_parameters(argument.as_bytes()), None, "{argument}");
+            assert_eq!(refused(&hygiene, argument), None, "{argument}");
         }
     }
 

@@ -64,6 +64,14 @@ impl Offer {
     pub(super) fn lists(&self, keyword: &[u8]) -> bool {
         self.keywords.split(' ').any(|listed| !listed.is_empty() && keyword.eq_ignore_ascii_case(listed.as_bytes()))
     }
+
+    /// Whether a parameter of MAIL or RCPT belongs to something that is hidden, or that cannot be promised here: a
+    /// backend that believes mailward's address would believe the client.
+    pub(super) fn withholds(&self, parameter: &[u8], hygiene: &Hygiene) -> bool {
+        let keyword = extensions::offered_by(parameter);
+        let is_broken_promise = keyword == b"REQUIRETLS" && !self.lists(&keyword);
+        is_hidden(&keyword) || hygiene.hides(&keyword) || is_broken_promise
+    }
 }
 
 /// Whether a backend's reply offers a way to log in that a client with this leg could use through mailward.
@@ -117,8 +125,12 @@ fn keyword(word: &[u8]) -> Option<String> {
     let sane = word.first().is_some_and(u8::is_ascii_alphanumeric)
         && word.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
     let keyword = String::from_utf8(word.to_ascii_uppercase()).ok().filter(|_| sane)?;
-    let hidden = keyword.starts_with('X') || HIDDEN.contains(&keyword.as_str());
-    (!hidden).then_some(keyword)
+    (!is_hidden(keyword.as_bytes())).then_some(keyword)
+}
+
+/// Whether a keyword in upper case is one that no client is offered.
+fn is_hidden(keyword: &[u8]) -> bool {
+    keyword.starts_with(b"X") || HIDDEN.iter().any(|hidden| hidden.as_bytes() == keyword)
 }
 
 /// `AUTH PLAIN …`, or `AUTH=PLAIN …` as old clients want it, without what cannot pass; `None` if nothing is left.

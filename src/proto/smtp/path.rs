@@ -27,6 +27,16 @@ pub(super) fn recipient(path: &[u8]) -> Option<Recipient<'_>> {
     mailbox(address)
 }
 
+/// What stands behind the address of MAIL or RCPT, word by word; all words where a server might see its end elsewhere.
+pub(super) fn parameters(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let path = memchr(b':', argument).map(|colon| argument[colon + 1..].trim_ascii_start());
+    let behind = path.filter(|path| !path.contains(&b'"')).and_then(|path| match path.strip_prefix(b"<") {
+        Some(inside) => bracketed(inside).map(|(_, behind)| behind),
+        None => Some(bare(path).1),
+    });
+    behind.unwrap_or(argument).split(|byte| *byte == b' ').filter(|word| !word.is_empty())
+}
+
 /// The address up to its `>`, quoted ones skipped, and what follows.
 pub(super) fn bracketed(inside: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut quoted = false;
@@ -152,6 +162,17 @@ mod tests {
         }
         assert_eq!(recipient(b"<POSTmaster>"), Some(Recipient::Postmaster));
         assert_eq!(recipient("<a@b\u{fc}cher.example>".as_bytes()), Some(Recipient::Mailbox("b\u{fc}cher.example")));
+    }
+
+    #[test]
+    fn parameters_stand_behind_the_address() {
+        let of = |argument: &str| -> Vec<String> {
+            parameters(argument.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+        };
+        assert_eq!(of("FROM:<x@y> SIZE=1  XA"), ["SIZE=1", "XA"]);
+        assert_eq!(of("FROM: xavier@y SIZE=1"), ["SIZE=1"]);
+        assert_eq!(of("TO:<\"a> XA\"@y>"), ["TO:<\"a>", "XA\"@y>"]);
+        assert_eq!(of("TO:<a XA"), ["TO:<a", "XA"]);
     }
 
     #[test]

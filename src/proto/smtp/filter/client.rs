@@ -103,13 +103,13 @@ impl SmtpFilter {
 
     fn refuses_mail(&self, argument: &[u8]) -> Option<&'static str> {
         let refusal = self.settings.guard.refuses_mail(self.login.accepted());
-        refusal.or_else(|| self.settings.hygiene.refuses_parameters(argument))
+        refusal.or_else(|| self.settings.hygiene.refuses_parameters(argument, &self.offer))
     }
 
     fn refuses_recipient(&self, argument: &[u8]) -> Option<&'static str> {
         let utf8 = self.offer.lists(b"SMTPUTF8") && !self.missing.smtp_utf8;
         let refusal = self.settings.guard.refuses_rcpt(argument, self.login.accepted(), utf8);
-        refusal.or_else(|| self.settings.hygiene.refuses_parameters(argument))
+        refusal.or_else(|| self.settings.hygiene.refuses_parameters(argument, &self.offer))
     }
 
     fn judge_login(&mut self, command: &Command<'_>) -> Judgement {

@@ -204,7 +204,7 @@ fn what_the_guard_refuses_never_goes_on() {
             assert_eq!(talk.asked(), "", "{line}");
         }
         let mut talk = Talk::inside_tls(guarded(), drips);
-        for line in ["RCPT TO:<a@Example.ORG>", "rcpt to: <a@example.org>", "RCPT  TO:a@example.org X=1"] {
+        for line in ["RCPT TO:<a@Example.ORG>", "rcpt to: <a@example.org>", "RCPT  TO:a@example.org BY=1"] {
             talk.exchange(line, "250 ok");
         }
     });
