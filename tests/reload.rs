@@ -370,3 +370,25 @@ fn what_needs_a_restart_is_named() {
     assert_eq!((warned("server.workers"), warned("server.limit.handshakes")), (1, 1));
     plain::nothing("imap", &mut by_implicit(&gateway, gateway.address("imaps"), "imap"));
 }
+
+#[test]
+fn who_comes_beyond_a_lowered_limit_is_told_so_and_a_raised_one_holds_at_once() {
+    let imap = fake("imap");
+    let gateway =
+        Gateway::builder().listener("imap", "imap", imap.address()).with("imap", "max-connections = 200").start();
+    let address = gateway.address("imap");
+    let greeted = || {
+        let mut talk = Talk::to(address);
+        plain::greet("imap", &mut talk);
+        talk
+    };
+    let _sessions: Vec<_> = (0..60).map(|_| greeted()).collect();
+    gateway.edit("max-connections = 200", "max-connections = 10");
+    assert!(gateway.reload());
+    for _ in 0..12 {
+        Talk::to(address).expect("* BYE");
+    }
+    gateway.edit("max-connections = 10", "max-connections = 200");
+    assert!(gateway.reload());
+    let _more: Vec<_> = (0..8).map(|_| greeted()).collect();
+}

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::crowd::{Crowd, Seat};
 
@@ -20,6 +20,8 @@ pub const RESERVE: usize = 64;
 pub struct Occupancy {
     sessions: AtomicUsize,
     refusals: AtomicUsize,
+    /// Sessions that were told to make room, and others in the place of some that have ended since.
+    leaving: AtomicUsize,
     crowd: Arc<Crowd>,
     freed: Notify,
 }
@@ -49,21 +51,22 @@ impl Occupancy {
         self.sessions.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a place for a connection now. If not, waits until one is free before it says so: ask again.
-    pub async fn room(&self, max: usize) -> bool {
-        let freed = self.freed.notified();
-        if self.has_room(max) {
-            return true;
-        }
-        freed.await;
-        false
+    /// Comes once a place is free, or there may be more of them, from now on.
+    pub fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 
-    /// Where too many are about to make room, some of them are waited for: the next client would be refused. Other workers may
-    /// let in a few meanwhile.
-    fn has_room(&self, max: usize) -> bool {
-        let (sessions, refusals) = (self.sessions(), self.refusals.load(Ordering::Relaxed));
-        sessions < max || (sessions < max + leaving(max) - RESERVE / 2 && refusals < RESERVE)
+    /// Has whoever waits for a place ask again: another number may be permitted now.
+    pub fn look_again(&self) {
+        self.freed.notify_waiters();
+    }
+
+    /// Whether there is a place for a connection now. Where too many are about to make room, some of them are waited for: the next client
+    /// would be refused. Other workers may let in a few meanwhile.
+    #[must_use]
+    pub fn has_room(&self, max: usize) -> bool {
+        let (leaving, refusals) = (self.leaving.load(Ordering::Relaxed), self.refusals.load(Ordering::Relaxed));
+        self.sessions() < max || (leaving < most_leaving(max) - RESERVE / 2 && refusals < RESERVE)
     }
 
     /// Takes a place: a session's while there are fewer than `max`, or one that waits for its backend for longer than
@@ -80,12 +83,15 @@ impl Occupancy {
 
     /// Takes a place beyond `max` for as long as whoever makes room needs to be gone.
     fn squeeze_in(&self, max: usize, patience: Duration) -> bool {
-        let squeezed = take(&self.sessions, max + leaving(max));
-        if squeezed && !self.crowd.displace(patience) {
-            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        if !take(&self.sessions, max + most_leaving(max)) {
             return false;
         }
-        squeezed
+        if self.crowd.displace(patience) {
+            self.leaving.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        false
     }
 
     /// Takes a place for a short refusal.
@@ -97,8 +103,14 @@ impl Occupancy {
 
 /// How many may be about to make room at once: enough for none to be waited for as long as the workers keep up. Whoever waits has
 /// one of the two sockets that are reckoned for a session, and so has who takes its place.
-const fn leaving(max: usize) -> usize {
+const fn most_leaving(max: usize) -> usize {
     RESERVE + max / 16
+}
+
+/// Takes one away, if there is one.
+fn take_back(count: &AtomicUsize) {
+    // There may be none.
+    let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(1));
 }
 
 fn take(count: &AtomicUsize, max: usize) -> bool {
@@ -107,8 +119,12 @@ fn take(count: &AtomicUsize, max: usize) -> bool {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let count = if self.refusal { &self.occupancy.refusals } else { &self.occupancy.sessions };
-        count.fetch_sub(1, Ordering::Relaxed);
+        if self.refusal {
+            take_back(&self.occupancy.refusals);
+        } else {
+            take_back(&self.occupancy.sessions);
+            take_back(&self.occupancy.leaving);
+        }
         self.occupancy.freed.notify_waiters();
     }
 }
@@ -127,6 +143,16 @@ mod tests {
         assert!(matches!(occupancy.enter(1, None), Place::None));
         drop(first);
         assert!(matches!(occupancy.enter(1, None), Place::Session(..)));
+    }
+
+    /// Nobody is about to make room where a reload has lowered the limit: to wait for that would leave clients without a word.
+    #[test]
+    fn beyond_a_limit_that_was_lowered_clients_are_refused() {
+        let occupancy = Arc::new(Occupancy::default());
+        let _before: Vec<_> = (0..4 * RESERVE).map(|_| occupancy.enter(4 * RESERVE, None)).collect();
+        assert!(occupancy.has_room(1) && matches!(occupancy.enter(1, None), Place::Refusal(_)));
+        let _refusals: Vec<_> = (0..RESERVE).map(|_| occupancy.enter(1, None)).collect();
+        assert!(!occupancy.has_room(1));
     }
 
     #[test]
@@ -155,7 +181,7 @@ mod tests {
         while occupancy.has_room(RESERVE) {
             after.push(enter());
         }
-        assert_eq!(after.len(), leaving(RESERVE) - RESERVE / 2);
+        assert_eq!(after.len(), most_leaving(RESERVE) - RESERVE / 2);
         // Another worker had asked before.
         after.push(enter());
         assert!(after.iter().all(|place| matches!(place, Place::Session(..))));

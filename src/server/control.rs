@@ -200,6 +200,8 @@ impl Control {
         reload::warn_of_restart(&old.config, &built.snapshot.config);
         self.lookout = Lookout::new(built.sources);
         self.shared.snapshot.store(Arc::new(built.snapshot));
+        // Whoever waits for a place, waits for one by the old numbers.
+        old.entries().for_each(|entry| entry.occupancy.look_again());
         self.keep_certificates();
         self.keep_what_is_remembered();
         self.check_backends();

@@ -193,9 +193,18 @@ async fn next(
     bind: &Bind,
     shared: &Shared,
 ) -> (TcpStream, SocketAddr) {
-    renew(entry, bind, shared);
-    while !entry.occupancy.room(entry.max_connections).await {
+    loop {
+        let occupancy = entry.occupancy.clone();
+        // A reload that comes behind this is noticed, whatever was looked at before it.
+        let freed = occupancy.freed();
         renew(entry, bind, shared);
+        if !Arc::ptr_eq(&occupancy, &entry.occupancy) {
+            continue;
+        }
+        if occupancy.has_room(entry.max_connections) {
+            break;
+        }
+        freed.await;
     }
     let connection = acceptor.accept().await;
     // A reload may have come while this waited.
