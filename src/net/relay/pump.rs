@@ -27,7 +27,10 @@ where
                 Poll::Pending => return moved,
                 Poll::Ready(wrote) => moved |= wrote,
             }
-            if self.ending.is_some() || self.lane(way.back()).is_crowded() {
+            // What is read may make the filter say something the other way; without one, a backend that has to be rid of its
+            // output before it takes more would be waited for in vain.
+            let is_crowded = self.filter.is_some() && self.lane(way.back()).is_crowded();
+            if self.ending.is_some() || is_crowded {
                 return moved;
             }
             if self.sift_held(way, cx) {

@@ -1,18 +1,22 @@
 //! What goes through: order, back-pressure, what is held.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    task::unconstrained,
-    time::sleep_until,
+    io::{AsyncReadExt, AsyncWriteExt, duplex, split},
+    sync::watch,
+    task::{spawn_local, unconstrained},
+    time::{sleep, sleep_until},
 };
 
 use super::{
-    super::{End, Relay, SCRATCH, Said},
+    super::{End, Relay, SCRATCH, Said, relay},
     bench::{Bench, PIPE, Script, Watched, pace, run},
 };
-use crate::proto::{RefusedLogin, Violation};
+use crate::{
+    net::Stage,
+    proto::{RefusedLogin, Violation},
+};
 
 #[test]
 fn what_the_filter_writes_stands_in_its_place_among_what_passes() {
@@ -155,5 +159,32 @@ fn what_a_read_of_either_side_makes_due_is_sent_at_once() {
         assert!(poll_fn(|cx| Poll::Ready(relay.poll(cx, clock.as_mut(), false).is_pending())).await);
         let owe = (relay.client.owes, relay.backend.as_ref().is_some_and(|backend| backend.owes));
         assert_eq!(owe, (false, false));
+    });
+}
+
+/// A backend that has to be rid of its answers before it takes more, and a client that does both at once: they would come to an end
+/// without a gateway, so they do with one. One read may bring more than a lane is crowded with.
+#[test]
+fn who_takes_nothing_is_read_all_the_same_once_nobody_looks_at_what_passes() {
+    const MANY: usize = 1 << 20;
+    run(async || {
+        let ((client, mut ours), (mut backend, theirs)) = (duplex(SCRATCH), duplex(SCRATCH));
+        let (_running, mut stage) = watch::channel(Stage::Running);
+        let relaying = spawn_local(async move {
+            let filter = Box::new(Script::none());
+            relay(&mut ours, theirs, filter, Said::default(), pace(), &mut stage, &mut |_| {}).await.end
+        });
+        let (mut from_relay, mut to_relay) = split(client);
+        let writes = spawn_local(async move {
+            to_relay.write_all(&vec![b'q'; MANY]).await.expect("room");
+            to_relay.shutdown().await
+        });
+        let reads = spawn_local(async move { from_relay.read_exact(&mut vec![0; MANY]).await });
+        sleep(Duration::from_secs(1)).await;
+        backend.write_all(&vec![b'a'; MANY]).await.expect("room");
+        backend.read_exact(&mut vec![0; MANY]).await.expect("all of it");
+        drop(backend);
+        assert!(writes.await.expect("no panic").is_ok() && reads.await.expect("no panic").is_ok());
+        assert_eq!(relaying.await.expect("no panic"), End::Closed);
     });
 }
