@@ -392,14 +392,15 @@ impl Records {
     }
 
     fn say_last(&mut self, level: u8, description: AlertDescription, due: &mut Vec<u8>) {
-        if !self.has_ended {
-            self.say(level, description, due);
-            self.has_ended = true;
-        }
+        self.say(level, description, due);
+        self.has_ended = true;
     }
 
-    /// An alert is always sealed, with a key that is used up too: there are few of them.
+    /// An alert is always sealed, with a key that is used up too: there are few of them. Behind our end there are none.
     fn say(&mut self, level: u8, description: AlertDescription, due: &mut Vec<u8>) {
+        if self.has_ended {
+            return;
+        }
         let mut record = [0; ASIDE];
         // Where not even that can be sealed, the client sees a cut.
         let sealed = self.to_client.seal(ALERT, &[level, description.into()], &mut record).unwrap_or(0);

@@ -328,3 +328,16 @@ async fn a_client_that_takes_new_keys_all_the_time_and_a_server_that_has_to_are_
     let data: Vec<u8> = got.into_iter().filter(|(kind, _)| *kind == 23).flat_map(|(_, content)| content).collect();
     assert_eq!(data, expected);
 }
+
+/// A client of TLS 1.2 that wants to renegotiate when we have ended: the warning would stand behind our end.
+#[test]
+fn nothing_is_said_behind_our_end() {
+    let mut table = Table::with(SUITES[3]);
+    assert_eq!(table.shut(), Poll::Ready(Ok(())));
+    assert_eq!(table.got(), [(21, vec![1, 0])]);
+    let hello = table.client.record(22, &[1, 0, 0, 0], 0);
+    table.sends(&hello);
+    table.sends_data(b"more");
+    assert_eq!(table.read(100), Poll::Ready(Ok(b"more".to_vec())));
+    assert_eq!(table.got(), []);
+}
