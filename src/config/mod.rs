@@ -66,7 +66,7 @@ pub use protection::{AutoBan, Protection};
 pub use queue::{Families, Queue, QueueLimits, QueueTimeouts};
 pub use relay::{MultiDomain, RelayListener};
 pub use resolver::{Dnssec, NameServers, Resolver};
-pub use text::{MAX_FILE, Text, TextError};
+pub use text::{MAX_FILE, Text, TextError, open_regular};
 pub use tls::{Cipher, ClientAuth, Group, Tls, TlsVersion};
 
 /// All that the file says, after defaults and overrides.

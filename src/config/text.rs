@@ -5,10 +5,13 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use rustix::fs::OFlags;
 
 use super::error::Position;
 
@@ -146,9 +149,21 @@ fn part(content: &str) -> Result<Part<'_>, TextError> {
     }
 }
 
+/// Opens a regular file, and promises to come back: a pipe would wait for a writer.
+///
+/// # Errors
+/// What the system says, or that it is another kind of file.
+pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    // Without the flag, opening a pipe would already wait. A regular file does not heed it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other("it is no regular file")) }
+}
+
 fn read_file(path: PathBuf) -> Result<String, TextError> {
     let mut bytes = Vec::new();
-    let length = File::open(&path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    let length = open_regular(&path).and_then(|(file, _)| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     match length {
         Err(reason) => Err(TextError::Unreadable { path, reason }),
         Ok(_) if bytes.len() as u64 > MAX_FILE => Err(TextError::TooLarge(path)),
@@ -200,7 +215,11 @@ mod tests {
         assert_eq!(failure("%{env:A=B\0}%"), "the environment variable \"A=B\\0\" is not set");
         assert_eq!(failure("%{file:key.pem"), "%{ is not closed by }%");
         assert_eq!(failure("%{cfg:server.hostname}%"), failure("%{file:}%"));
-        assert!(matches!(text("%{file:dev/zero}%", base).read(), Err(TextError::TooLarge(_))));
+        assert_eq!(failure("%{file:dev/zero}%"), "/dev/zero cannot be read: it is no regular file");
+        assert_eq!(failure("%{file:dev}%"), "/dev cannot be read: it is no regular file");
+        let large = std::env::current_exe().unwrap();
+        let template = format!("%{{file:{}}}%", large.display());
+        assert!(matches!(text(&template, base).read(), Err(TextError::TooLarge(path)) if path == large));
     }
 
     #[test]

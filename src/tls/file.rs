@@ -4,22 +4,20 @@
 //! [`MAX_FILE`] is refused.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
-use rustix::fs::OFlags;
-
-use crate::config::MAX_FILE;
+use crate::config::{MAX_FILE, open_regular};
 
 /// The text of a regular file.
 ///
 /// # Errors
 /// What the system says, or which rule above is broken; the path is not named.
 pub fn read(path: &Path) -> io::Result<String> {
-    text_of(open(path)?.0)
+    text_of(open_regular(path)?.0)
 }
 
 /// The text of a regular file that its owner alone can read and write.
@@ -27,20 +25,12 @@ pub fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub fn read_private(path: &Path) -> io::Result<String> {
-    let (file, metadata) = open(path)?;
+    let (file, metadata) = open_regular(path)?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(io::Error::other(format!("others may read or change it (mode {mode:o}, and not 600)")));
     }
     text_of(file)
-}
-
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    // Without the flag, opening a pipe would already wait. A regular file does not heed it.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn text_of(file: File) -> io::Result<String> {
