@@ -50,6 +50,33 @@ fn reload_says_that_it_is_done_or_prints_what_is_wrong() {
 }
 
 #[test]
+fn a_signal_that_means_nothing_is_told_of_and_ends_nothing() {
+    let imap = imap();
+    let gateway = imaps(&imap).start();
+    let mut talk = Talk::to(gateway.address("imaps")).tls(gateway.authority.roots());
+    talk.expect("* OK");
+    gateway.signal("USR1");
+    let means = "SIGUSR1 means nothing here";
+    gateway.log_line(means, |line| line["message"].as_str().is_some_and(|said| said.starts_with(means)));
+    talk.ask("a NOOP", "a OK");
+}
+
+/// To wait for who writes into it would be for ever, and with it for every other signal.
+#[test]
+fn a_pipe_in_the_place_of_a_key_is_refused_and_the_process_goes_on() {
+    let imap = imap();
+    let mut gateway = imaps(&imap).start();
+    let key = gateway.scratch.join("mail.key");
+    assert!(fs::read_to_string(gateway.scratch.join("proxy.toml")).expect("text").contains("mail.key"));
+    fs::remove_file(&key).expect("the key");
+    support::run(std::process::Command::new("mkfifo").arg(&key), b"").succeeds();
+    let told = refused(gateway.command(&["reload"])).text();
+    assert!(told.contains("mail.key cannot be read: it is no regular file"), "{told}");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(0));
+}
+
+#[test]
 fn policies_are_listed_and_forgotten_also_where_there_are_none() {
     let imap = imap();
     let gateway = imaps(&imap).start();

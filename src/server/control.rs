@@ -369,10 +369,12 @@ async fn told_to_stop(orders: &mut mpsc::Receiver<Order>) {
     }
 }
 
-/// SIGHUP, SIGUSR2, and SIGTERM and SIGINT; none, where the system lets nobody watch them.
+/// SIGHUP, SIGUSR1, SIGUSR2, and SIGTERM and SIGINT; none, where the system lets nobody watch them.
 #[derive(Debug)]
 pub(super) struct Signals {
     hangup: Option<Signal>,
+    /// Other servers open their log anew for it. Unwatched, it would end the process.
+    no_meaning: Option<Signal>,
     hand_over: Option<Signal>,
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
@@ -384,6 +386,7 @@ impl Signals {
         let watch = |kind| signal(kind).ok();
         Self {
             hangup: watch(SignalKind::hangup()),
+            no_meaning: watch(SignalKind::user_defined1()),
             hand_over: watch(SignalKind::user_defined2()),
             terminate: watch(SignalKind::terminate()),
             interrupt: watch(SignalKind::interrupt()),
@@ -391,11 +394,16 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Wake {
-        tokio::select! {
-            () = next(&mut self.hangup) => Wake::Reload,
-            () = next(&mut self.hand_over) => Wake::HandOver,
-            () = next(&mut self.terminate) => Wake::Stop,
-            () = next(&mut self.interrupt) => Wake::Stop,
+        loop {
+            tokio::select! {
+                () = next(&mut self.hangup) => return Wake::Reload,
+                () = next(&mut self.hand_over) => return Wake::HandOver,
+                () = next(&mut self.terminate) => return Wake::Stop,
+                () = next(&mut self.interrupt) => return Wake::Stop,
+                () = next(&mut self.no_meaning) => tracing::warn!(
+                    "SIGUSR1 means nothing here: SIGHUP reads the configuration anew, SIGUSR2 has a new binary take over"
+                ),
+            }
         }
     }
 
