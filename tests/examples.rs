@@ -93,3 +93,17 @@ impl Web {
         Self { _server: server, _scratch: scratch }
     }
 }
+
+/// What the examples name below /run and /var/lib is there under the unit, and may be written to.
+#[test]
+fn the_service_has_the_directories_that_the_examples_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = fs::read_to_string(root.join("deploy/systemd/mailward.service")).expect("text");
+    for (directory, line) in
+        [("/run/mailward", "RuntimeDirectory=mailward"), ("/var/lib/mailward", "StateDirectory=mailward")]
+    {
+        let names = |name: &str| example(name, &[]).contains(directory);
+        assert!(["acme-on-443.toml", "acme-behind-a-web-server.toml"].into_iter().all(names), "{directory}");
+        assert!(unit.lines().any(|own| own == line), "{line}");
+    }
+}
