@@ -4,7 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Dovecot, EximServer, Fake, Gateway, GatewayBuilder, Postfix, eventually, mailward, nobody};
+use support::gateway::authority::Authority;
+use support::{Dovecot, EximServer, Fake, Gateway, GatewayBuilder, Kind, NAME, Postfix, eventually, mailward, nobody};
 
 /// What the doctor prints of this configuration, and whether it finds all fine.
 fn doctor(builder: &GatewayBuilder, arguments: &[&str]) -> (bool, String) {
@@ -116,6 +117,33 @@ fn what_identity_and_postfix_make_of_each_other_is_found_out() {
         about(&text, "xclient"),
         &["it does not let mailward say who the client is", "smtpd_authorized_xclient_hosts"],
     );
+}
+
+/// Whoever is told that clients are in TLS takes their passwords: that is how sessions come, and so does the doctor.
+#[test]
+fn a_dovecot_that_believes_the_proxy_header_is_fine() {
+    let builder = Gateway::builder();
+    Authority::new().issue(&[NAME], Kind::Ecdsa).write(builder.scratch(), "server");
+    let file = |name: &str| builder.scratch().join(name).display().to_string();
+    let further = format!("ssl = yes\nssl_cert = <{}\nssl_key = <{}\n", file("server.crt"), file("server.key"));
+    let dovecot = Dovecot::builder().refuse_plaintext().further(&further).start();
+    let builder = builder.listener("imap", "imap", dovecot.proxied_imap()).backend("imap", "identity = \"proxy-v2\"");
+    let (fine, text) = doctor(&builder, &[]);
+    assert!(fine, "{text}");
+    says(about(&text, "imap"), &["AUTH=PLAIN", "\n    fine"]);
+}
+
+#[test]
+fn a_backend_without_the_tls_that_it_is_to_have_is_told_of_in_those_terms() {
+    let dovecot = Dovecot::builder().start();
+    let builder = Gateway::builder()
+        .listener("imap", "imap", dovecot.imap())
+        .backend("imap", "tls.mode = \"implicit\"\ntls.name = \"mail.example.org\"");
+    let (fine, text) = doctor(&builder, &[]);
+    assert!(!fine);
+    let said = about(&text, "imap");
+    says(said, &["WILL NOT WORK: no TLS comes about with it", "tls.* of this backend"]);
+    assert!(!said.contains("PROXY"), "{said}");
 }
 
 #[test]

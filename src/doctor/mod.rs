@@ -97,7 +97,7 @@ async fn listener(mail: &Mail, resolver: &Resolver) -> Examined {
 
 async fn place(mail: &Mail, target: &Target) -> Place {
     let mut place = Place::new(&target.to_string());
-    let reached = match mail.backend.reach(target).await {
+    let reached = match mail.backend.reach(target, mail.tls.is_some()).await {
         Ok(reached) => reached,
         Err(unreached) => {
             place.findings.push(verdict::unreached(mail, &unreached));

@@ -12,7 +12,7 @@ pub(super) async fn relays(mail: &Mail, target: &Target) -> Option<bool> {
     if !matches!(mail.config.protocol, Protocol::Smtp | Protocol::Submission) || *target == Target::Embedded {
         return None;
     }
-    let reached = mail.backend.reach(target).await.ok()?;
+    let reached = mail.backend.reach(target, mail.tls.is_some()).await.ok()?;
     let mut dialogue = Dialogue::new(reached.stream);
     let name = &mail.settings.hostname;
     dialogue.ask(&format!("EHLO {name}"), Until::Code).await?;

@@ -29,6 +29,10 @@ pub(super) fn unreached(mail: &Mail, unreached: &Unreached) -> Finding {
             let change = format!("{}; {change}", header(mail));
             Finding::fault(what, change)
         }
+        Unreached::NotSecured(reason) => Finding::fault(
+            format!("no TLS comes about with it: {reason}"),
+            "correct it there, or tls.* of this backend",
+        ),
         Unreached::Unusable(complaint) => unusable(mail, *complaint),
     }
 }

@@ -64,6 +64,15 @@ pub struct Backend {
     complained: Mutex<HashSet<Complaint>>,
 }
 
+/// For whom a backend is connected to.
+#[derive(Clone, Copy)]
+enum Whom<'a> {
+    /// For a client.
+    Client(&'a Connection<'a>),
+    /// For mailward itself, maybe as one that has come to it in TLS.
+    Mailward { tls: Option<&'a proto::Encryption<'a>> },
+}
+
 /// Whether a backend is spoken to in TLS.
 #[derive(Clone, Debug)]
 pub enum Encryption {
@@ -186,7 +195,7 @@ impl Backend {
 
     /// Dials one address. `None`: it did not answer.
     async fn attempt(&self, mut hold: Hold, client: &Connection<'_>) -> Result<Option<Dialled>, DialFault> {
-        let stream = match self.connect(hold.target(), Some(client)).await {
+        let stream = match self.connect(hold.target(), Whom::Client(client)).await {
             Ok(stream) => stream,
             Err(error) if self.is_transparent() && connect::is_of_the_source(&error) => {
                 // The others are not to suffer for this one client, to whom there may be no way.
@@ -198,7 +207,7 @@ impl Backend {
         };
         let (mut stream, greeting) = match self.open(stream, hold.target()).await {
             Ok(opened) => opened,
-            Err(Unopened::Failed(reason)) => {
+            Err(Unopened::Failed(reason) | Unopened::Unsecured(reason)) => {
                 hold.failed(&reason);
                 return Ok(None);
             }
@@ -247,32 +256,36 @@ impl Backend {
         }
     }
 
-    /// What is written in front of a session for `client`; without one, of mailward's own.
-    fn header(&self, client: Option<&Connection<'_>>, stream: &BackendStream) -> Vec<u8> {
-        match (self.config.proxy_header(), client) {
+    /// What is written in front of a session.
+    fn header(&self, whom: Whom<'_>, stream: &BackendStream) -> Vec<u8> {
+        match (self.config.proxy_header(), whom) {
             (None, _) => Vec::new(),
-            (Some(Version::V1), None) => {
+            (Some(version), Whom::Client(client)) => proxy_header::write(version, Some(client)),
+            (Some(Version::V2), Whom::Mailward { tls: None }) => proxy_header::write(Version::V2, None),
+            (Some(version), Whom::Mailward { tls }) => {
                 // Postfix takes no line that names nobody. This one is as true.
-                let own = stream.ends().map(|(source, destination)| Connection { source, destination, tls: None });
-                proxy_header::write(Version::V1, own.as_ref())
+                let own =
+                    stream.ends().map(|(source, destination)| Connection { source, destination, tls: tls.cloned() });
+                proxy_header::write(version, own.as_ref())
             }
-            (Some(version), client) => proxy_header::write(version, client),
         }
     }
 
     /// Connects, and says for whom: a backend that is to be told speaks only then.
-    async fn connect(&self, target: &Target, client: Option<&Connection<'_>>) -> io::Result<BackendStream> {
+    async fn connect(&self, target: &Target, whom: Whom<'_>) -> io::Result<BackendStream> {
         let connected = async {
             let mut stream = match target {
-                Target::Tcp(address, _) => match client.filter(|_| self.is_transparent()) {
-                    Some(client) => connect::tcp_from(client.source.ip(), *address).await?,
-                    None => connect::tcp(*address, None).await?,
+                Target::Tcp(address, _) => match whom {
+                    Whom::Client(client) if self.is_transparent() => {
+                        connect::tcp_from(client.source.ip(), *address).await?
+                    }
+                    _ => connect::tcp(*address, None).await?,
                 },
                 Target::Unix(path) => connect::unix(path).await?,
                 Target::Embedded => BackendStream::Embedded(self.open_store()),
                 Target::Name(..) => return Err(io::ErrorKind::AddrNotAvailable.into()),
             };
-            stream.write_all(&self.header(client, &stream)).await?;
+            stream.write_all(&self.header(whom, &stream)).await?;
             Ok(stream)
         };
         timeout(self.config.connect_timeout, connected).await.unwrap_or_else(|_| Err(self.too_late("no connection")))

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Backend, Hold, READ, Target,
+    Backend, Hold, READ, Target, Whom,
     opening::Unopened,
     pool::{Pool, chance},
 };
@@ -81,12 +81,14 @@ impl Backend {
 
     /// A whole session of a check, to the answer to its last command.
     async fn visit(&self, target: &Target) -> Result<BackendStream, Failed> {
-        let stream = self.connect(target, None).await.map_err(|error| match connect::is_shortage(&error) {
-            true => Failed::Shortage,
-            false => Failed::Address(error.to_string()),
+        let stream = self.connect(target, Whom::Mailward { tls: None }).await.map_err(|error| {
+            match connect::is_shortage(&error) {
+                true => Failed::Shortage,
+                false => Failed::Address(error.to_string()),
+            }
         })?;
         let (mut stream, greeting) = self.open(stream, target).await.map_err(|unopened| match unopened {
-            Unopened::Failed(reason) => Failed::Address(reason),
+            Unopened::Failed(reason) | Unopened::Unsecured(reason) => Failed::Address(reason),
             Unopened::Unusable(_) => Failed::Address("it sends more than it is asked for".to_owned()),
         })?;
         let said = stream.write_all(proto::leave(self.protocol)).await;

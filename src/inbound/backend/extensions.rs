@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Backend, Hold, READ, opening::Unopened};
+use super::{Backend, Hold, READ, Whom, opening::Unopened};
 use crate::{
     net::{connect::BackendStream, dns::Resolver},
     proto::{
@@ -65,7 +65,7 @@ impl Backend {
     }
 
     async fn ask(&self, mut hold: Hold) -> Option<Extensions> {
-        let stream = match self.connect(hold.target(), None).await {
+        let stream = match self.connect(hold.target(), Whom::Mailward { tls: None }).await {
             Ok(stream) => stream,
             Err(error) => {
                 // Of a shortage who comes to dial is told.
@@ -75,7 +75,7 @@ impl Backend {
         };
         let (mut stream, greeting) = match self.open(stream, hold.target()).await {
             Ok(opened) => opened,
-            Err(Unopened::Failed(reason)) => {
+            Err(Unopened::Failed(reason) | Unopened::Unsecured(reason)) => {
                 hold.failed(&reason);
                 return None;
             }

@@ -66,7 +66,7 @@ impl Guide {
             LastError::Dns => "is the resolver of [resolver] well?".to_owned(),
             _ => format!("correct it there, or have queue.tls.{} ask for less", self.strategy.id),
         };
-        Unopened::Failed(ClientFault::new(&refusal.text, right).to_string())
+        Unopened::Unsecured(ClientFault::new(&refusal.text, right).to_string())
     }
 }
 
@@ -135,12 +135,12 @@ impl Guided<'_> {
     /// Goes on in clear, if that may be, where there is a session to go on with.
     fn without_tls(&self, stream: BackendStream, request: Request, refusal: &upgrade::Refusal) -> Opened {
         if refusal.at == Stage::Greeting {
-            return Err(Unopened::Failed(refused(refusal).to_string()));
+            return Err(Unopened::Unsecured(refused(refusal).to_string()));
         }
         Permit::in_clear(self.verdict).map_err(|refusal| self.guide.fault(&refusal))?;
         if !refusal.session_goes_on {
             let what = format!("it has no TLS, and no session can go on behind what it said: {}", Told(&refusal.said));
-            return Err(Unopened::Failed(ClientFault::new(what, "its own log may say more").to_string()));
+            return Err(Unopened::Unsecured(ClientFault::new(what, "its own log may say more").to_string()));
         }
         tracing::debug!(
             backend = self.backend.id(),

@@ -21,6 +21,8 @@ use crate::{
 pub(super) enum Unopened {
     /// It fell silent, was lost, or cannot be trusted: the reason.
     Failed(String),
+    /// No TLS comes about, and it must not be spoken to in clear: the reason, and what to do.
+    Unsecured(String),
     /// It answers, and must not be used.
     Unusable(Complaint),
 }
@@ -60,7 +62,7 @@ impl Backend {
             match request.hear(stream).await? {
                 Upgraded::More => {}
                 Upgraded::Ready(_) => return Ok(()),
-                Upgraded::Refused(refusal) => return Err(Unopened::Failed(refused(&refusal).to_string())),
+                Upgraded::Refused(refusal) => return Err(Unopened::Unsecured(refused(&refusal).to_string())),
             }
         }
     }
@@ -103,11 +105,11 @@ impl Backend {
 async fn handshake(tls: &ClientSide, stream: BackendStream, target: &Target) -> Result<BackendStream, Unopened> {
     let Some(name) = tls.name(&target.host()) else {
         let fault = ClientFault::new("there is no name to ask it for", "write one in tls.name");
-        return Err(Unopened::Failed(fault.to_string()));
+        return Err(Unopened::Unsecured(fault.to_string()));
     };
     match TlsConnector::from(tls.config.clone()).connect(name, stream).await {
         Ok(stream) => Ok(BackendStream::Tls(Box::new(stream))),
-        Err(error) => Err(Unopened::Failed(ClientFault::of(&error).to_string())),
+        Err(error) => Err(Unopened::Unsecured(ClientFault::of(&error).to_string())),
     }
 }
 
