@@ -89,14 +89,47 @@ fn whoever_has_the_message_is_left_out_until_the_others_have_it() {
 }
 
 #[test]
-fn whoever_is_refused_hears_it_at_the_next_attempt_and_nobody_else_does() {
-    let (bed, sent) = (Bed::new(Some(Fault::Permanent)), message("never", 20_000));
-    let (_, verdict) = bed.send(&[0, 1], &sent);
-    assert!(verdict.starts_with("451 4.5.3 "), "{verdict}");
-    let (replies, verdict) = bed.send(&[0, 1], &sent);
-    assert!(replies[0].starts_with("250 ") && replies[1].starts_with('5'), "{replies:?}");
+fn whoever_is_refused_hears_it_alone_and_nobody_else_does() {
+    for order in [[0, 1], [1, 0]] {
+        let (bed, sent) = (Bed::new(Some(Fault::Permanent)), message("never", 20_000));
+        let (_, verdict) = bed.send(&order, &sent);
+        assert!(verdict.starts_with("451 4.5.3 "), "{verdict}");
+        // Whoever is named first is told, and the other comes again.
+        let (replies, verdict) = bed.send(&order, &sent);
+        assert!(replies[0].starts_with("250 ") && replies[1].starts_with("452 4.5.3 "), "{replies:?}");
+        assert!(verdict.starts_with(["250 ", "5"][usize::from(order[0])]), "{verdict}");
+        let (replies, verdict) = bed.send(&order[1..], &sent);
+        assert!(replies[0].starts_with("250 "), "{replies:?}");
+        assert!(verdict.starts_with(["250 ", "5"][usize::from(order[1])]), "{verdict}");
+        assert_eq!(bed.taken(&sent), [1, 0]);
+    }
+}
+
+#[test]
+fn nobody_is_refused_for_another_message_of_the_same_size() {
+    let bed = Bed::new(Some(Fault::Permanent));
+    let (first, mut other) = (message("first", 20_000), message("other", 20_000));
+    other.resize(first.len(), b'x');
+    other.truncate(first.len() - 2);
+    other.extend_from_slice(b"\r\n");
+    bed.send(&[0, 1], &first);
+    bed.servers[1].heal(&bed.world.namespace);
+    let (replies, verdict) = bed.send(&[1], &other);
+    assert!(replies[0].starts_with("250 ") && verdict.starts_with("451 4.5.3 "), "{replies:?} {verdict}");
+    let (_, verdict) = bed.send(&[1], &other);
     assert!(verdict.starts_with("250 "), "{verdict}");
-    assert_eq!(bed.taken(&sent), [1, 0]);
+    assert_eq!(bed.taken(&other), [0, 1]);
+}
+
+#[test]
+fn a_recipient_that_is_named_twice_is_told_twice() {
+    let (bed, sent) = (Bed::new(Some(Fault::Temporary)), message("twice", 20_000));
+    let (_, verdict) = bed.send(&[0, 0, 1], &sent);
+    assert!(verdict.starts_with("451 4.5.3 "), "{verdict}");
+    bed.servers[1].heal(&bed.world.namespace);
+    let (_, verdict) = bed.send(&[0, 0, 1], &sent);
+    assert!(verdict.starts_with("250 "), "{verdict}");
+    assert_eq!(bed.taken(&sent), [1, 1]);
 }
 
 #[test]

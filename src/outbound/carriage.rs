@@ -50,6 +50,8 @@ pub(super) struct Carriage {
     /// The recipients that were accepted, in their order, each with the place of its lane. Without, it has the message, if it is
     /// the one that is expected.
     recipients: Vec<(Mailbox, Option<usize>)>,
+    /// Its one recipient was refused, if the message is the one that is expected: that is told without any other.
+    tells_refusal: bool,
     /// What the message was so far, as it came.
     body: Context,
     size: u64,
@@ -105,6 +107,7 @@ impl Carriage {
             lanes: Vec::new(),
             unreached: Vec::new(),
             recipients: Vec::new(),
+            tells_refusal: false,
             body: Context::new(&SHA256),
             size: 0,
             began: Instant::now(),
@@ -121,13 +124,13 @@ impl Carriage {
             Place::Host(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
             Place::Here => return Obstacle::BadRecipient.answer(""),
         };
+        if self.tells_refusal {
+            return Obstacle::TooManyRecipients.answer("");
+        }
         if self.manner != Manner::OneByOne
             && let Some(ending) = self.fan_out.recall(mail, mailbox)
         {
-            if ending.answer.is_positive() {
-                self.recipients.push((mailbox.clone(), None));
-            }
-            return ending.answer;
+            return self.remembered(mailbox, &ending);
         }
         let (means, listener) = (self.means.clone(), self.listener.clone());
         let errand = Errand {
@@ -137,6 +140,7 @@ impl Carriage {
             sender_domain: mail.sender.as_ref().and_then(Mailbox::domain).unwrap_or_default(),
             recipient: mailbox.address(),
             domain: &domain,
+            require_tls: mail.require_tls,
         };
         let limit = means.queue.timeouts.total;
         let ending = match timeout(limit, self.ask(&means, &errand, mail, mailbox)).await {
@@ -145,6 +149,20 @@ impl Carriage {
         };
         self.note(errand.sender, mailbox.address(), &ending);
         ending.answer
+    }
+
+    /// What is said to a recipient whose server has answered already, if the message is the one that is expected.
+    fn remembered(&mut self, mailbox: &Mailbox, ending: &Ending) -> Answer {
+        if ending.answer.is_positive() {
+            self.recipients.push((mailbox.clone(), None));
+            return ending.answer.clone();
+        }
+        if !self.recipients.is_empty() {
+            return Obstacle::TooManyRecipients.answer("");
+        }
+        self.recipients.push((mailbox.clone(), None));
+        self.tells_refusal = true;
+        Answer::told(250, "2.1.5 OK")
     }
 
     /// The sender waits no longer. Whoever has not answered is not asked any more.
@@ -285,6 +303,8 @@ impl Carriage {
         let remembered = self.recall(address(mail), &body);
         all(&mut self.lanes, Lane::finish).await;
         let endings = self.endings(mail, &body, &remembered);
+        let without_lane = self.recipients.iter().filter(|(_, place)| place.is_none());
+        without_lane.for_each(|(mailbox, _)| self.fan_out.forget(mail, mailbox));
         let answers = match self.manner {
             Manner::OneByOne => endings.iter().map(|ending| ending.answer.clone()).collect(),
             Manner::OneDomain | Manner::FanOut => {
@@ -407,6 +427,7 @@ impl Carriage {
     /// Ends the transaction. Servers that can take another message are kept for it, all others are dropped.
     fn put_by(&mut self) {
         self.recipients.clear();
+        self.tells_refusal = false;
         self.part();
     }
 

@@ -1,10 +1,10 @@
 //! One message for several servers where the protocol has one reply for all of them (SMTP): what is said when they are not of one mind.
 //!
-//! Promises that nobody gets the message twice, and that nobody is refused for another's sake: where servers differ, the sender is told to
-//! come again, and then each recipient is told what its own server has said: whoever has the message is accepted and left out, whoever was
-//! refused is refused. At RCPT it is not known yet which message comes, so that a message is told by its sender, its recipient and the
-//! size that MAIL names, and what was remembered is told once. If the message turns out to be another one, its sender is told to come
-//! again; nothing is remembered of it then.
+//! Promises that nobody gets the message twice, and that nobody is refused for another's sake, nor for another message's: where servers
+//! differ, the sender is told to come again, and then each recipient is told what its own server has said. Whoever has the message is
+//! accepted and left out; whoever was refused is told so behind the message, in a transaction of its own (452 has the sender part
+//! them), since at RCPT it is not known yet which message comes: it is only told by its sender, its recipient and the size that MAIL
+//! names. If the message turns out to be another one, its sender is told to come again; nothing is remembered of it then.
 
 use std::{net::IpAddr, time::SystemTime};
 
@@ -33,12 +33,7 @@ impl FanOut {
     pub(super) fn recall(&self, mail: &Mail, recipient: &Mailbox) -> Option<Ending> {
         let sender = key(mail);
         let envelope = self.envelope(&sender, recipient);
-        let reply = self.store.recall_all(&envelope, SystemTime::now()).pop()?;
-        let ending = Ending::remembered(&reply);
-        if ending.answer.is_permanent() {
-            self.store.forget_all(&envelope, SystemTime::now());
-        }
-        Some(ending)
+        self.store.recall_all(&envelope, SystemTime::now()).pop().as_ref().map(Ending::remembered)
     }
 
     /// What it has said to the message that this is; where that is another one, it was not asked.
@@ -46,8 +41,12 @@ impl FanOut {
         let sender = key(mail);
         let envelope = self.envelope(&sender, recipient);
         let found = self.store.recall(&envelope, body, SystemTime::now());
-        self.store.forget_all(&envelope, SystemTime::now());
         found.as_ref().map_or_else(not_asked, Ending::remembered)
+    }
+
+    /// Forgets what it has said: it was told.
+    pub(super) fn forget(&self, mail: &Mail, recipient: &Mailbox) {
+        self.store.forget_all(&self.envelope(&key(mail), recipient), SystemTime::now());
     }
 
     /// The one reply for all.

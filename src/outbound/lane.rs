@@ -88,9 +88,7 @@ impl Lane {
     pub(super) async fn recipient(&mut self, mail: &Mail, mailbox: &Mailbox) -> Ending {
         let mx = self.reached.mx.clone();
         if !self.begun {
-            let uncertain = mail.require_tls && !self.reached.is_certain;
-            let begun = if uncertain { Err(Obstacle::Uncertain) } else { self.reached.conversation.remote.begin(mail) };
-            if let Err(obstacle) = begun {
+            if let Err(obstacle) = self.reached.conversation.remote.begin(mail) {
                 return Ending::kept_from(obstacle, &mx);
             }
             self.begun = true;

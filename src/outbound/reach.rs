@@ -1,7 +1,8 @@
 //! From a recipient to a server that would take an envelope for it: one host after the other, one address after the other.
 //!
 //! Promises that a host is left for the next where it cannot be found, reached, talked to or trusted,
-//! and for no other reason (RFC 5321 §5.1, RFC 7672 §2.2, RFC 8461 §5): what a server says of an envelope is its last word; that a second
+//! or cannot promise what mail with REQUIRETLS asks for, and for no other reason (RFC 5321 §5.1, RFC 7672 §2.2, RFC 8461 §5, RFC 8689
+//! §4.2.1): what a server says of an envelope is its last word; that a second
 //! attempt at the same address follows at once on TLS that has failed only where a rule then asks for something else.
 
 use std::{
@@ -49,6 +50,8 @@ pub(super) struct Errand<'a> {
     pub(super) recipient: &'a str,
     /// Where that is: a domain, or an address in brackets.
     pub(super) domain: &'a str,
+    /// Whether it has REQUIRETLS (RFC 8689).
+    pub(super) require_tls: bool,
 }
 
 /// A server that would take an envelope.
@@ -65,7 +68,7 @@ pub(super) struct Reached {
     /// The strategy that was chosen for the first attempt there.
     pub(super) strategy: Arc<TlsStrategy>,
     /// What it takes up.
-    _places: Vec<Place>,
+    places: Vec<Place>,
 }
 
 /// How much of a domain cannot be had.
@@ -104,6 +107,9 @@ impl Errand<'_> {
 impl Reached {
     /// Whether a message for another recipient of the domain goes the same way.
     pub(super) fn suits(&self, means: &Means, errand: &Errand<'_>) -> bool {
+        if errand.require_tls && self.breaks_promise().is_some() {
+            return false;
+        }
         let now = SystemTime::now();
         let message = Message {
             mx: Some(&self.mx),
@@ -113,6 +119,15 @@ impl Reached {
             ..errand.message(means, now)
         };
         means.queue.tls.choose(&message) == Some(&self.strategy)
+    }
+
+    /// What keeps mail with REQUIRETLS from it, if anything does.
+    fn breaks_promise(&self) -> Option<Obstacle> {
+        match (self.is_certain, self.conversation.remote.offered().require_tls) {
+            (true, true) => None,
+            (true, false) => Some(Obstacle::NoRequireTls),
+            (false, _) => Some(Obstacle::Uncertain),
+        }
     }
 }
 
@@ -124,7 +139,9 @@ pub(super) async fn reach(means: &Means, errand: &Errand<'_>) -> Result<Reached,
     means.store.settled().await;
     let mut walk = Walk { means, scout: means.scout(), errand, places: Vec::new(), tried: 0 };
     let found = walk.go().await;
-    if let Err(ending) = &found {
+    if let Err(ending) = &found
+        && ending.last_error != LastError::None
+    {
         means.store.domain_failed(errand.domain, ending.last_error, SystemTime::now());
     }
     found
@@ -158,7 +175,11 @@ impl Walk<'_> {
                 Ok(reached) => return Ok(reached),
                 // What has failed before it may be there again tomorrow.
                 Err(Missed::Domain(ending)) => return Err(last.unwrap_or(ending)),
-                Err(Missed::Host(ending) | Missed::Address(ending)) => last = Some(ending),
+                // Nor is one refused for good while another may be there tomorrow.
+                Err(Missed::Host(ending) | Missed::Address(ending)) => {
+                    last =
+                        last.filter(|last| last.answer.is_temporary() && ending.answer.is_permanent()).or(Some(ending));
+                }
             }
             if self.tried >= MOST_ADDRESSES {
                 break;
@@ -258,7 +279,9 @@ impl Walk<'_> {
         let mut opened = self.attempt(&judged, at, own, stream).await;
         for _ in 0..self.means.queue.immediate_retries {
             let Err(refusal) = &opened else { break };
-            let Some(next) = self.scout.again(&judged, refusal, &message) else { break };
+            // On weaker terms it would not be one for mail with REQUIRETLS.
+            let next = self.scout.again(&judged, refusal, &message).filter(|_| !self.errand.require_tls);
+            let Some(next) = next else { break };
             judged = next;
             message = Message { retry_num: message.retry_num + 1, last_error: refusal.last_error, ..message };
             opened = match connect(&self.means.queue, mx, at).await {
@@ -274,13 +297,33 @@ impl Walk<'_> {
                 let is_signed = destination.route.next_hop().mx != MxOf::Insecure;
                 let is_certain = assurance == Assurance::Verified || (assurance == Assurance::Trusted && is_signed);
                 let mx = mx.clone();
-                Ok(Reached { conversation, mx, at, own, assurance, is_certain, strategy, _places: places })
+                self.promised(Reached { conversation, mx, at, own, assurance, is_certain, strategy, places })
             }
             Err(refusal) => {
                 self.means.store.host_failed(mx, refusal.last_error, SystemTime::now());
                 Err(Missed::Address(Ending::from(&refusal)))
             }
         }
+    }
+
+    /// A server that keeps what mail with REQUIRETLS asks for, if this is such.
+    fn promised(&mut self, mut reached: Reached) -> Result<Reached, Missed> {
+        let Some(obstacle) = reached.breaks_promise().filter(|_| self.errand.require_tls) else { return Ok(reached) };
+        let ending = Ending { last_error: LastError::None, ..Ending::kept_from(obstacle, &reached.mx) };
+        record::passed_by(
+            self.errand.session,
+            self.errand.domain,
+            &reached.mx,
+            Some(reached.at.ip()),
+            &ending.answer,
+            ending.last_error,
+        );
+        self.places = std::mem::take(&mut reached.places);
+        // That of the host: the others are taken once.
+        self.places.pop();
+        // Nobody waits for its leave.
+        tokio::spawn(reached.conversation.leave());
+        Err(Missed::Host(ending))
     }
 
     /// One attempt, and its line in the log.

@@ -398,3 +398,17 @@ fn s13_a_hundred_pipelined_recipients_of_three_domains_are_answered_in_order() {
     talk.send(stuffed(&message("hundred", 5000))).reply("250");
     assert_eq!(hosts.messages().len(), 4);
 }
+
+#[test]
+fn requiretls_goes_on_to_the_host_that_can_keep_it() {
+    let bed = Bed::new("");
+    let words = |said: &Said<'_>| {
+        (said.visit == 0 && said.command.starts_with("EHLO")).then_some("250-mx without\r\n250 STARTTLS")
+    };
+    let _hosts = MailHosts::builder(&bed.world).offering("REQUIRETLS").saying(words).start(&bed.world);
+    let (mut talk, _) = bed.smtp_in_tls();
+    talk.ask(&format!("MAIL FROM:<{SENDER}> REQUIRETLS"), "250");
+    talk.ask("RCPT TO:<bob@order.secure.test>", "250");
+    let hosts: Vec<_> = bed.attempts("order.secure.test").iter().map(|line| line["mx"].to_string()).collect();
+    assert!(hosts.len() > 1 && hosts.first() != hosts.last(), "{hosts:?}");
+}
