@@ -303,3 +303,18 @@ fn a_connection_that_is_lost_in_the_middle_of_an_order() {
     gateway.shows("imaps", &pebble.roots(0));
     assert_eq!(pebble.orders(), 1, "the order is gone on with");
 }
+
+#[test]
+fn an_authority_that_has_deleted_the_account_whose_contact_has_changed() {
+    let mut pebble = Pebble::builder().hurried().start();
+    let gateway = Gateway::imaps_from(&pebble).start();
+    gateway.shows("imaps", &pebble.roots(0));
+    let path = gateway.scratch.join("acme/main/account.json");
+    let mut account: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).expect("an account")).expect("JSON");
+    account["contact"] = serde_json::json!(["mailto:former@example.org"]);
+    fs::write(&path, account.to_string()).expect("a file");
+    pebble.start_again();
+    gateway.renew("main");
+    gateway.shows("imaps", &pebble.roots(0));
+}

@@ -90,10 +90,12 @@ impl Keeper {
             // Seen before it is judged: what another process issues in between is seen to be another.
             let judged = name_in(&cache, self.key_type);
             let step = self.step(&cache, &held, SystemTime::now());
-            held.wanted = false;
             self.warn_of_end(&cache, &mut held);
             match step {
-                Step::Obtain(why) => self.attempt(&cache, judged, &why, &mut held).await,
+                Step::Obtain(why) => {
+                    self.attempt(&cache, judged, &why, &mut held).await;
+                    held.wanted = false;
+                }
                 step => tokio::select! {
                     () = self.pass(step, &cache, &mut held) => {}
                     () = stopped(&mut stopping) => {}
@@ -230,8 +232,9 @@ impl Keeper {
             Ok(None) => return,
             Err(error) => return self.failed(cache, &mut cache.state(self.key_type), held, Fault::from(error)),
         };
-        // Whoever held it may have done the work.
-        if name_in(cache, self.key_type) != judged {
+        // Whoever held it may have done the work, or was told to come again later.
+        let is_due = matches!(self.step(cache, held, SystemTime::now()), Step::Obtain(_));
+        if name_in(cache, self.key_type) != judged || !is_due {
             drop(lock);
             return;
         }

@@ -50,7 +50,10 @@ impl Ordering<'_> {
     pub(super) async fn obtain(&mut self, state: &mut State, old: Option<&Loaded>) -> Result<Loaded, Fault> {
         let key = key::for_order(self.settings, self.key_type, self.cache)?;
         let accounts = Accounts { settings: self.settings, cache: self.cache, https: self.https };
-        let mut account = accounts.open().await?;
+        let mut account = match accounts.open().await {
+            Err(fault) if fault.is("accountDoesNotExist") => accounts.open_again().await?,
+            opened => opened?,
+        };
         let order = match self.order(&account.account, state, old).await {
             Err(fault) if fault.is("accountDoesNotExist") => {
                 account = accounts.open_again().await?;

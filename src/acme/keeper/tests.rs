@@ -267,3 +267,28 @@ fn those_who_want_one_cache_at_once_wait_and_none_takes_it_for_broken() {
         }
     });
 }
+
+#[tokio::test]
+async fn who_waited_for_the_lock_heeds_the_wait_that_another_was_told() {
+    let mut bench = Bench::new("heeds");
+    bench.settings(|settings| settings.directory = "https://127.0.0.1:1/directory".to_owned());
+    let cache = bench.cache.clone();
+    let lock = cache.lock().unwrap().unwrap();
+    let other = cache.clone();
+    let failing = async move {
+        sleep(Duration::from_millis(300)).await;
+        let mut state = other.state(KeyType::EcdsaP256);
+        (state.failures, state.not_before) = (1, seconds(SystemTime::now() + Duration::from_secs(600)));
+        state.last_error = Some("the other's".to_owned());
+        other.keep_state(KeyType::EcdsaP256, &state).unwrap();
+        drop(lock);
+    };
+    let mut held = Held::default();
+    tokio::join!(bench.keeper.attempt(&cache, None, "there is none", &mut held), failing);
+    let state = cache.state(KeyType::EcdsaP256);
+    assert_eq!((state.failures, state.last_error.as_deref()), (1, Some("the other's")));
+    // What the operator wants is not put off.
+    held.wanted = true;
+    bench.keeper.attempt(&cache, None, "the operator asked for it", &mut held).await;
+    assert_eq!(cache.state(KeyType::EcdsaP256).failures, 2);
+}
