@@ -115,8 +115,8 @@ mod tests {
         let base = std::env::temp_dir().join(format!("mailward-self-signed-left-{}", std::process::id()));
         let key = files(&base, "dev").1;
         fs::create_dir_all(key.parent().unwrap()).unwrap();
-        fs::write(key.with_extension("new"), "half").unwrap();
-        fs::set_permissions(key.with_extension("new"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(key.with_added_extension("new"), "half").unwrap();
+        fs::set_permissions(key.with_added_extension("new"), fs::Permissions::from_mode(0o644)).unwrap();
         load_or_make(&base, "dev", &["localhost".to_owned()], true, SystemTime::now()).unwrap();
         let mode = fs::metadata(key).unwrap().permissions().mode();
         fs::remove_dir_all(&base).unwrap();

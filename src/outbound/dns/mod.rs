@@ -230,7 +230,8 @@ impl Dns {
     async fn examine(&self, place: usize) -> Result<(), LookupError> {
         let (probe, validates) = (&self.settings.probe, self.settings.validates());
         let said = self.ask(place, &Probe::question(&probe.signed)?).await;
-        let mut doubt = probe.judge_signed(said, validates)?;
+        let believed = validates || self.lock()[place].counts();
+        let mut doubt = probe.judge_signed(said, believed)?;
         if let (None, Some(name)) = (&doubt, &probe.bogus) {
             doubt = Probe::judge_bogus(self.ask(place, &Probe::question(name)?).await, name)?;
         }

@@ -1,6 +1,9 @@
 //! Resolvers of all kinds, played by sockets on loopback.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use domain::base::{
     Message, MessageBuilder, Name, ToName as _, Ttl, iana::Rcode, message_builder::AnswerBuilder,
@@ -37,7 +40,7 @@ enum Does {
 
 impl Played {
     /// One that does this with names, by their first label; `bogus` is always found out unless the name is told.
-    async fn start(does: fn(&str) -> Does) -> Self {
+    async fn start(does: impl Fn(&str) -> Does + Send + 'static) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let server = Server::new(socket.local_addr().unwrap(), false);
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -152,6 +155,23 @@ async fn d2_a_resolver_that_does_not_validate_is_believed_in_nothing() {
         assert_eq!(security(&dns, "a.test").await, Ok(Security::Insecure));
         assert_eq!(dns.standings()[0].1, Standing::DoesNot(doubt));
     }
+}
+
+#[tokio::test]
+async fn a_resolver_that_has_vouched_is_not_doubted_for_a_refusal() {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let refused = refuses.clone();
+    let played = Played::start(move |name| match name {
+        "probe.test" if refused.load(Relaxed) => Does::Refuses,
+        "probe.bogus.test" => Does::Fails,
+        _ => Does::Vouches,
+    });
+    let played = played.await;
+    let dns = dns(&[&played]);
+    assert!(dns.test().await);
+    refuses.store(true, Relaxed);
+    assert!(!dns.test().await, "it is asked again soon");
+    assert_eq!(dns.standings()[0].1, Standing::Vouches);
 }
 
 #[tokio::test]

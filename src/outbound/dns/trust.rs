@@ -79,20 +79,20 @@ impl Probe {
         Question::new(name, Rtype::SOA)
     }
 
-    /// What the answer for the signed name says. One that was `validated` here is all there is to go by: a refusal may be
-    /// anybody's who wants us to go without DANE, so it stays an error, and mail waits.
+    /// What the answer for the signed name says. A refusal in it may be anybody's who wants us to go without DANE: where it was
+    /// validated here, or by a resolver that has vouched before, which is `believed`, it stays an error, and nothing changes.
     ///
     /// # Errors
     /// That it says nothing.
     pub(super) fn judge_signed(
         &self,
         said: Result<Whole, LookupError>,
-        validated: bool,
+        believed: bool,
     ) -> Result<Option<Doubt>, LookupError> {
         let vouches = match said {
             Ok(reply) => reply.header().ad(),
             // It will not say, however often it is asked; a failure may be another's.
-            Err(LookupError::Refused | LookupError::Code { .. }) if !validated => false,
+            Err(LookupError::Refused | LookupError::Code { .. }) if !believed => false,
             Err(error) => return Err(error),
         };
         Ok((!vouches).then(|| Doubt::DoesNotSay(self.signed.clone())))
