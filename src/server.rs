@@ -60,9 +60,7 @@ pub enum StartError {
     #[error("the configuration cannot be used")]
     Configuration(Problems),
     /// A socket that cannot be had.
-    #[error(
-        "{address}: cannot listen: {source}; is another program there, or does the port need CAP_NET_BIND_SERVICE?"
-    )]
+    #[error("{address}: cannot listen: {source}; {}", remedy(source))]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -83,6 +81,16 @@ pub enum StartError {
     /// A thread or runtime that cannot be had.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+/// What to do where a socket cannot be had.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there, or another listener of mailward's",
+        io::ErrorKind::AddrNotAvailable => "write an address that this machine has, or wait until it has it",
+        io::ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE",
+        _ => "correct `bind`",
+    }
 }
 
 /// What to do with a running server.

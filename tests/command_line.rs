@@ -227,7 +227,17 @@ fn a_port_in_use_is_named_and_nothing_starts() {
         .with("imap", &format!("bind = [\"127.0.0.1:0\", \"{address}\"]"))
         .start_fails();
     assert!(output.contains(&address) && output.contains("cannot listen"), "{output}");
-    assert!(!output.contains("\"listening\""), "{output}");
+    assert!(output.contains("another program listens there") && !output.contains("\"listening\""), "{output}");
+}
+
+#[test]
+fn an_address_that_the_machine_does_not_have_is_told_of_as_that() {
+    // RFC 5737 §3: nobody's.
+    let output = Gateway::builder()
+        .listener("imap", "imap", imap().address())
+        .with("imap", "bind = \"192.0.2.1:1143\"")
+        .start_fails();
+    assert!(output.contains("192.0.2.1:1143: cannot listen") && output.contains("that this machine has"), "{output}");
 }
 
 #[test]
