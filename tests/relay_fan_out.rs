@@ -60,6 +60,15 @@ impl Bed {
     }
 }
 
+/// Two messages that MAIL does not tell from one another.
+fn two_of_a_size() -> [Vec<u8>; 2] {
+    let (first, mut other) = (message("first", 20_000), message("other", 20_000));
+    other.resize(first.len(), b'x');
+    other.truncate(first.len() - 2);
+    other.extend_from_slice(b"\r\n");
+    [first, other]
+}
+
 #[test]
 fn servers_of_one_mind_are_the_reply() {
     let (bed, sent) = (Bed::new(None), message("one mind", 20_000));
@@ -108,10 +117,7 @@ fn whoever_is_refused_hears_it_alone_and_nobody_else_does() {
 #[test]
 fn nobody_is_refused_for_another_message_of_the_same_size() {
     let bed = Bed::new(Some(Fault::Permanent));
-    let (first, mut other) = (message("first", 20_000), message("other", 20_000));
-    other.resize(first.len(), b'x');
-    other.truncate(first.len() - 2);
-    other.extend_from_slice(b"\r\n");
+    let [first, other] = two_of_a_size();
     bed.send(&[0, 1], &first);
     bed.servers[1].heal(&bed.world.namespace);
     let (replies, verdict) = bed.send(&[1], &other);
@@ -135,11 +141,7 @@ fn a_recipient_that_is_named_twice_is_told_twice() {
 #[test]
 fn another_message_in_between_is_not_taken_for_the_one_that_is_expected() {
     let bed = Bed::new(Some(Fault::Temporary));
-    let (first, mut other) = (message("first", 20_000), message("other", 20_000));
-    // Of the very same size.
-    other.resize(first.len(), b'x');
-    other.truncate(first.len() - 2);
-    other.extend_from_slice(b"\r\n");
+    let [first, other] = two_of_a_size();
     bed.send(&[0, 1], &first);
     let (_, verdict) = bed.send(&[0, 1], &other);
     assert!(verdict.starts_with("451 "), "{verdict}");

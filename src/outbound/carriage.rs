@@ -364,7 +364,7 @@ impl Carriage {
         self.recipients.iter().zip(remembered).map(ending).collect()
     }
 
-    /// Remembers what came of an attempt, which was no success.
+    /// Remembers what came of an attempt, unless it was a success: of one alone the end of the message tells.
     fn note(&self, sender: &str, recipient: &str, ending: &Ending) {
         let now = SystemTime::now();
         match ending.last_error {

@@ -309,12 +309,12 @@ impl Walk<'_> {
     /// A server that keeps what mail with REQUIRETLS asks for, if this is such.
     fn promised(&mut self, mut reached: Reached) -> Result<Reached, Missed> {
         let Some(obstacle) = reached.breaks_promise().filter(|_| self.errand.require_tls) else { return Ok(reached) };
-        let ending = Ending { last_error: LastError::None, ..Ending::kept_from(obstacle, &reached.mx) };
+        let (ip, ending) = (reached.at.ip(), Ending::kept_from(obstacle, &reached.mx));
         record::passed_by(
             self.errand.session,
             self.errand.domain,
             &reached.mx,
-            Some(reached.at.ip()),
+            Some(ip),
             &ending.answer,
             ending.last_error,
         );
@@ -323,7 +323,8 @@ impl Walk<'_> {
         self.places.pop();
         // Nobody waits for its leave.
         tokio::spawn(reached.conversation.leave());
-        Err(Missed::Host(ending))
+        // That says nothing of the domain for other mail.
+        Err(Missed::Host(Ending { last_error: LastError::None, ..ending }))
     }
 
     /// One attempt, and its line in the log.
