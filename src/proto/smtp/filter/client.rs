@@ -74,9 +74,8 @@ impl SmtpFilter {
     fn judge(&mut self, command: &Command<'_>) -> Judgement {
         match command.verb {
             Verb::Noop if self.expected.is_chunked() => Judgement::Answer(words::OK),
-            Verb::Rset | Verb::Quit => {
-                Judgement::Pass(if command.verb == Verb::Rset { Reaction::Reset } else { Reaction::Quit })
-            }
+            Verb::Rset => Judgement::Pass(Reaction::Reset),
+            Verb::Quit => Judgement::Pass(Reaction::Quit),
             _ if self.expected.is_chunked() => Judgement::Mistake(words::BAD_SEQUENCE),
             // RFC 2033 §4.1: LMTP has LHLO in the place of HELO and EHLO, which it must not take.
             Verb::Ehlo | Verb::Helo if self.is_lmtp() => Judgement::Mistake(words::UNKNOWN_COMMAND),
