@@ -107,23 +107,18 @@ const fn most_leaving(max: usize) -> usize {
     RESERVE + max / 16
 }
 
-/// Takes one away, if there is one.
-fn take_back(count: &AtomicUsize) {
-    // There may be none.
-    let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(1));
-}
-
 fn take(count: &AtomicUsize, max: usize) -> bool {
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < max).then_some(now + 1)).is_ok()
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.refusal {
-            take_back(&self.occupancy.refusals);
-        } else {
-            take_back(&self.occupancy.sessions);
-            take_back(&self.occupancy.leaving);
+        let count = if self.refusal { &self.occupancy.refusals } else { &self.occupancy.sessions };
+        count.fetch_sub(1, Ordering::Relaxed);
+        if !self.refusal {
+            // Most often nobody was told to leave.
+            let one_less = |now: usize| now.checked_sub(1);
+            let _ = self.occupancy.leaving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         }
         self.occupancy.freed.notify_waiters();
     }
