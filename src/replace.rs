@@ -14,7 +14,8 @@ use std::{
 /// What the system says; nothing is left behind then.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let beside = path.with_added_extension("new");
-    // One name beside each: X.pem and X.json may be written at once. One that is left from an interrupted run would keep its own mode, and others might read a key in it.
+    // Not `with_extension`: X.pem and X.json may be written at once. One that is left from an interrupted run would keep
+    // its own mode, and others might read a key in it.
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
