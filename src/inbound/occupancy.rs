@@ -126,6 +126,8 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -148,6 +150,17 @@ mod tests {
         assert!(occupancy.has_room(1) && matches!(occupancy.enter(1, None), Place::Refusal(_)));
         let _refusals: Vec<_> = (0..RESERVE).map(|_| occupancy.enter(1, None)).collect();
         assert!(!occupancy.has_room(1));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_asks_again_once_a_reload_may_have_given_places() {
+        let occupancy = Arc::new(Occupancy::default());
+        let _all: Vec<_> = (0..=RESERVE).map(|_| occupancy.enter(1, None)).collect();
+        let freed = occupancy.freed();
+        assert!(!occupancy.has_room(1) && occupancy.has_room(2));
+        // In between: whoever has asked already is not to miss it.
+        occupancy.look_again();
+        assert!(timeout(Duration::from_secs(10), freed).await.is_ok());
     }
 
     #[test]
